@@ -1,0 +1,1 @@
+"""The disk engine: readers, writers, and the copy between them."""

@@ -1,0 +1,1 @@
+"""OVF descriptors: from bytes to values. Pure, no input or output."""

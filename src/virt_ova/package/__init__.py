@@ -1,0 +1,1 @@
+"""A package: an archive, its descriptor, its manifest, its disks."""

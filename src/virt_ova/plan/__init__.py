@@ -1,0 +1,1 @@
+"""The plan: what will be done, as a pure value."""

@@ -1,0 +1,30 @@
+"""What a host offers, as far as a plan must know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from virt_ova.plan.machine import Connection, ConnectionKind, FirmwareKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostCapabilities:
+    """What the host behind a target offers; a target fills it in, the planner reads it.
+
+    Attributes:
+        virt_types: ``kvm``, ``qemu``, best first; empty when the target does not say.
+        chipsets: machine types usable by these words; empty when the target does not say.
+        firmware: kinds of firmware that can boot.
+        secure_boot: whether EFI secure boot can be enforced.
+        tpm: whether a TPM 2.0 can be emulated.
+        networks: names of networks that machines can be plugged into.
+        default_connection: where a network goes that the user did not name.
+    """
+
+    virt_types: tuple[str, ...] = ()
+    chipsets: tuple[str, ...] = ()
+    firmware: frozenset[FirmwareKind] = frozenset(FirmwareKind)
+    secure_boot: bool = False
+    tpm: bool = False
+    networks: tuple[str, ...] = ()
+    default_connection: Connection = field(default_factory=lambda: Connection(kind=ConnectionKind.USER))

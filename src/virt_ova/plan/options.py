@@ -1,0 +1,38 @@
+"""What the person who installs may choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from virt_ova.plan.machine import Connection
+from virt_ova.plan.plan import DiskMode, ImageFormat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallOptions:
+    """Choices for one install; every one has a default.
+
+    Attributes:
+        name: name of the machine; the package's own when None.
+        pool: storage pool; the target's default when None.
+        disk_mode: how disks are placed.
+        image_format: format of new disk images.
+        networks: package network name to connection; what is not named gets the target's default.
+        deployment_option: id of the configuration; the package's default when None.
+        virt_type: ``kvm`` or ``qemu``; what the host can do when None.
+        start: start the machine when it is installed.
+        wait_boot_seconds: watch the started machine for so long; None means do not watch.
+        verify: check the manifest.
+    """
+
+    name: str | None = None
+    pool: str | None = None
+    disk_mode: DiskMode = DiskMode.EXPAND
+    image_format: ImageFormat = ImageFormat.QCOW2
+    networks: Mapping[str, Connection] = field(default_factory=dict)
+    deployment_option: str | None = None
+    virt_type: str | None = None
+    start: bool = False
+    wait_boot_seconds: float | None = None
+    verify: bool = True

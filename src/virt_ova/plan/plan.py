@@ -1,0 +1,111 @@
+"""What will be done: a pure value that round-trips as JSON.
+
+``virt-ova plan`` prints it; edited, it is given back to ``virt-ova install --plan``. It names nothing of the machine it
+was made on but the connections and hardware it chose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from virt_ova.findings import Finding
+from virt_ova.plan.machine import Machine
+
+FORMAT_VERSION = 1
+"""Raised when an older reader could misunderstand a plan."""
+
+
+class Outcome(StrEnum):
+    """What became of one piece of the package."""
+
+    KEPT = "kept"
+    MAPPED = "mapped"
+    DROPPED = "dropped"
+    ADDED = "added"
+
+
+class DiskMode(StrEnum):
+    """How a disk is placed (see "Three ways to place a disk" in the documentation)."""
+
+    EXPAND = "expand"
+    TRANSPLANT = "transplant"
+    LINK = "link"
+
+
+class ImageFormat(StrEnum):
+    """Format of a new image."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What became of one piece of hardware, and why.
+
+    Attributes:
+        item: what the package asked for (``SCSI controller 0: lsilogic``), escaped.
+        outcome: kept, mapped, dropped, or added by us.
+        result: what the machine gets; empty when dropped.
+        reason: one sentence.
+        where: element path in the descriptor; empty for what was added.
+    """
+
+    item: str
+    outcome: Outcome
+    result: str = ""
+    reason: str
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transfer:
+    """One disk image to be made on the target.
+
+    Attributes:
+        id: the disk's id in the package, unique in the plan.
+        member: name of the package's member, or empty for a blank disk.
+        file_format: what the member is (`virt_ova.disk.base.DiskFormat`), or empty for a blank disk.
+        capacity_bytes: size the guest sees.
+        image_format: what is written; CDs and floppies are raw.
+        mode: how it is placed.
+        image_name: file or volume name on the target, made by us.
+    """
+
+    id: str
+    member: str = ""
+    file_format: str = ""
+    capacity_bytes: int
+    image_format: ImageFormat
+    mode: DiskMode
+    image_name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageIdentity:
+    """Which package the plan was made for: `name` for people, the descriptor's SHA-256 for certainty."""
+
+    name: str
+    descriptor_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallPlan:
+    """A whole install.
+
+    Attributes:
+        version: `FORMAT_VERSION`.
+        package: what it was made for.
+        machines: in the order they are to be defined and started.
+        transfers: in the order the members stand in the package.
+        decisions: what became of each piece of hardware.
+        findings: what else is worth knowing.
+    """
+
+    version: int = FORMAT_VERSION
+    package: PackageIdentity
+    machines: tuple[Machine, ...]
+    transfers: tuple[Transfer, ...]
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()

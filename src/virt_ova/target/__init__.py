@@ -1,0 +1,1 @@
+"""Targets: one driver per kind of hypervisor, found by connection URI."""

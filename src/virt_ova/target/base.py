@@ -1,0 +1,141 @@
+"""What a hypervisor driver is.
+
+A driver is found by the scheme of a connection URI (entry point group ``virt_ova.targets``) and opens a `Target`. A
+target sees plans and takes image bytes; it never sees a tar or OVF. Drivers do not know each other; `dir:` is the
+reference, and `tests/contract` holds for all of them.
+
+The order of calls is always ``check``, ``create_volume`` for each transfer, write to its sink, ``define`` for each
+machine, ``start``. Whatever a call makes, it makes under a name that cannot replace another thing, and its handle knows
+how to ``discard`` exactly that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from virt_ova.disk.base import Sink
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.machine import Machine
+from virt_ova.plan.plan import InstallPlan, Transfer
+
+
+class Volume(Protocol):
+    """A disk image being made on the target, empty until its sink is written."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the target."""
+
+    @property
+    def path(self) -> str:
+        """Where a machine on the target finds it."""
+
+    @property
+    def pool(self) -> str:
+        """Storage pool; empty where the target has none."""
+
+    @property
+    def sink(self) -> Sink:
+        """Takes the image's bytes."""
+
+    def discard(self) -> None:
+        """Remove it, whatever state it is in. Raises `TargetError` when it stays."""
+
+
+class Domain(Protocol):
+    """A machine that was defined."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uuid(self) -> str:
+        """Its UUID on the target, or empty."""
+
+    def start(self) -> None:
+        """Start it. Raises `TargetError`."""
+
+    def watch(self, seconds: float) -> BootReport:
+        """Start it and watch it come up, for `seconds` at most. Raises `TargetError` when it cannot be started."""
+
+    def discard(self) -> None:
+        """Stop it if it runs, and remove its definition; its volumes stay. Raises `TargetError` when it stays."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootReport:
+    """What was seen of a started machine.
+
+    Attributes:
+        state: the furthest state reached (``no-output``, ``firmware``, ``bootloader``, ``kernel``, ``panic``,
+            ``login``, ``agent``, ``network``).
+        seconds: how long it took to reach it.
+        evidence: what was seen (last console lines, address), escaped.
+    """
+
+    state: str
+    seconds: float
+    evidence: str
+
+
+class Target(Protocol):
+    """An open connection to a hypervisor or folder."""
+
+    @property
+    def uri(self) -> str:
+        """Its connection URI, without secrets."""
+
+    @property
+    def capabilities(self) -> HostCapabilities:
+        """What the host offers; asked once."""
+
+    def check(self, plan: InstallPlan, sizes: Mapping[str, int]) -> None:
+        """Refuse what cannot work, before the first byte is written.
+
+        Args:
+            plan: what is to be made.
+            sizes: bytes that each transfer's image will need, by transfer id.
+
+        Raises:
+            TargetError: a name is taken (``E_EXISTS``), a network or pool is missing (``E_NETWORK``, ``E_POOL``).
+            SpaceError: not enough room (``E_SPACE``).
+        """
+
+    def create_volume(self, transfer: Transfer, size_bytes: int) -> Volume:
+        """Make an empty image of at most `size_bytes` for `transfer`. Raises `TargetError`, `SpaceError`."""
+
+    def define(self, machine: Machine, volumes: Mapping[str, Volume]) -> Domain:
+        """Define `machine`; `volumes` by transfer id. Raises `TargetError` and then leaves nothing."""
+
+    def close(self) -> None:
+        """Release the connection."""
+
+
+class Driver(Protocol):
+    """Opens targets of some URI schemes; what an entry point names."""
+
+    name: str
+    """Word for people (``libvirt``)."""
+
+    summary: str
+    """One line: what it installs on."""
+
+    example: str
+    """A connection URI."""
+
+    def missing(self) -> str:
+        """Why it cannot be used here, as one sentence with what to do; empty when it can."""
+
+    def open(self, uri: str, *, pool: str | None = None) -> Target:
+        """Connect.
+
+        Args:
+            uri: a connection URI of one of its schemes.
+            pool: storage pool to use; the target's default when None.
+
+        Raises:
+            TargetError: the connection or the pool is refused (``E_CONNECT``, ``E_POOL``).
+        """

@@ -1,0 +1,29 @@
+"""Text from a package on its way to a person.
+
+Names, annotations and product strings are data: control characters, bidirectional overrides and overlong text are
+made visible here, and only here, before they enter a message, a table or a log.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+LIMIT = 200
+"""Most characters of package text shown at once."""
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def printable(text: str, *, limit: int = LIMIT) -> str:
+    """`text` on one line, with control, format and unassigned characters escaped, cut at `limit` characters."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(_escape(char) if unicodedata.category(char) in _HIDDEN else char for char in shown)
+
+
+def quoted(text: str) -> str:
+    """`text` as `printable` shows it, in single quotes, for use inside a message."""
+    return f"'{printable(text)}'"
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
