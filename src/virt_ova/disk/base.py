@@ -16,9 +16,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 Buffer = bytes | bytearray | memoryview
+
+MAX_BLOCK_BYTES: Final = 2 << 20
+"""Largest block of any reader: the largest cluster of a qcow2, the usual block of a VHD."""
+
+_ZEROS: Final = bytes(MAX_BLOCK_BYTES)
+
+
+def is_zero(block: Buffer) -> bool:
+    """Whether `block`, of `MAX_BLOCK_BYTES` at most, holds nothing but zeros; a memcmp for every kind of buffer."""
+    return _ZEROS.startswith(block)
 
 
 class DiskFormat(StrEnum):
@@ -96,6 +106,14 @@ class DiskWriter(Protocol):
     @property
     def size_bytes(self) -> int:
         """Length of the image file."""
+
+    @property
+    def maps_blocks(self) -> bool:
+        """Whether its metadata says which blocks hold data."""
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether offsets rise with ordinals, as a sink that takes bytes in order needs."""
 
     def offset_of(self, ordinal: int) -> int:
         """Byte offset in the image at which the block goes."""

@@ -1,0 +1,223 @@
+"""Copies a disk from its place in the package into a new image.
+
+One pass over the member, front to back: each piece is read once, hashed by one thread and decoded by others, so that
+the bytes that are verified are the very bytes that are used. A piece holds whole blocks and is small on both sides of
+the decoder, which bounds memory whatever the disk claims to be.
+
+To a file, the decoding threads also write, each block where it belongs, and the metadata comes last, when it is known
+which blocks hold only zeros. To a stream, metadata comes first and the blocks follow in order.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from virt_ova.disk.base import BlockMap, Buffer, DiskReader, DiskWriter, Sink, is_zero
+from virt_ova.errors import DiskError, SourceError
+from virt_ova.source.base import Member
+
+_PIECE_BYTES: Final = 2 << 20
+"""Most bytes of a piece, stored and decoded alike."""
+
+
+class Hasher(Protocol):
+    """What of a hashlib object is used."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Take the next bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """A run of the member's bytes with the blocks that lie in it."""
+
+    offset: int
+    size: int
+    ordinals: range
+
+
+def copy_disk(
+    member: Member,
+    reader: DiskReader,
+    writer: DiskWriter,
+    sink: Sink,
+    *,
+    hasher: Hasher | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    threads: int | None = None,
+) -> None:
+    """Write the disk that `reader` finds in `member` to `sink`, laid out by `writer`, and make it durable.
+
+    Args:
+        member: where the image lies.
+        reader: knows its blocks.
+        writer: knows their places in the new image.
+        sink: takes the new image.
+        hasher: is fed every byte of the member, in order; None when the digest is not asked for.
+        advance: is told of every so many bytes of the member done, in this thread.
+        threads: how many decode; the processors of this process when None.
+
+    Raises:
+        DiskError: the image is damaged, or cannot be written in order (``E_DISK_ORDER``).
+        SourceError: the member cannot be read, or changed meanwhile (``E_CHANGED``).
+        TargetError: the sink cannot be written.
+    """
+    copy = _Copy(member, reader, writer, sink)
+    if sink.in_order:
+        _check_rising(member, writer)
+        copy.mark_zeros()
+        copy.write_metadata()
+    copy.run(hasher, advance, threads or len(os.sched_getaffinity(0)))
+    if not sink.in_order:
+        copy.write_metadata()
+    sink.finish(writer.size_bytes)
+
+
+class _Copy:
+    """One run of `copy_disk`."""
+
+    def __init__(self, member: Member, reader: DiskReader, writer: DiskWriter, sink: Sink) -> None:
+        self._member, self._reader, self._writer, self._sink = member, reader, writer, sink
+        self._is_zero = bytearray(len(reader.block_map))
+
+    def mark_zeros(self) -> None:
+        """Find blocks of zeros beforehand."""
+        if self._writer.maps_blocks:
+            for ordinal in self._reader.zero_ordinals():
+                self._is_zero[ordinal] = 1
+
+    def write_metadata(self) -> None:
+        """Write everything but the blocks."""
+        for offset, data in self._writer.metadata(self._is_zero):
+            self._sink.write_at(offset, [data])
+
+    def run(self, hasher: Hasher | None, advance: Callable[[int], None], threads: int) -> None:
+        """Read, hash, decode and write every piece."""
+        pieces = cut(self._reader.block_map, self._member.size, every_byte=hasher is not None)
+        with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as decoding:
+            window: deque[_InFlight] = deque()
+            try:
+                for piece in pieces:
+                    data = self._member.read_at(piece.offset, piece.size)
+                    hashed = hashing.submit(hasher.update, data) if hasher else None
+                    window.append(_InFlight(piece, hashed, decoding.submit(self._place, piece, data)))
+                    if len(window) > threads + 2:
+                        self._land(window.popleft(), advance)
+                while window:
+                    self._land(window.popleft(), advance)
+            finally:
+                decoding.shutdown(wait=False, cancel_futures=True)
+
+    def _land(self, flight: _InFlight, advance: Callable[[int], None]) -> None:
+        """Wait for the oldest piece; in order, write it."""
+        for run in flight.placed.result():
+            self._sink.write_at(run.offset, run.blocks)
+        if flight.hashed:
+            flight.hashed.result()
+        advance(flight.piece.size)
+
+    def _place(self, piece: Piece, data: bytes) -> list[_Run]:
+        """Decode a piece; write its blocks if that may be done from any thread, else return them."""
+        runs = self._runs(piece, self._reader.decode(memoryview(data), piece.offset, piece.ordinals))
+        if self._sink.in_order:
+            return runs
+        for run in runs:
+            self._sink.write_at(run.offset, run.blocks)
+        return []
+
+    def _runs(self, piece: Piece, blocks: list[Buffer]) -> list[_Run]:
+        """The blocks that hold data, joined where they follow each other in the image."""
+        runs: list[_Run] = []
+        end = -1
+        for ordinal, block in zip(piece.ordinals, blocks, strict=True):
+            if is_zero(block):
+                self._is_zero[ordinal] = 1
+                continue
+            if self._is_zero[ordinal]:
+                raise _changed(self._member)
+            offset = self._writer.offset_of(ordinal)
+            if offset == end:
+                runs[-1].blocks.append(block)
+            else:
+                runs.append(_Run(offset, [block]))
+            end = offset + len(block)
+        return runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Blocks that follow each other in the image, from `offset`."""
+
+    offset: int
+    blocks: list[Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    """A piece on its way."""
+
+    piece: Piece
+    hashed: Future[None] | None
+    placed: Future[list[_Run]]
+
+
+def _check_rising(member: Member, writer: DiskWriter) -> None:
+    if not writer.is_rising:
+        raise DiskError(
+            "its blocks are not stored in the guest's order, expected so for a raw image that is sent as a stream",
+            code="E_DISK_ORDER",
+            where=member.name,
+            hint="Use --format qcow2, which can hold blocks in any order.",
+        )
+
+
+def _changed(member: Member) -> SourceError:
+    return SourceError(
+        "a block that held zeros now holds data, expected a file that nobody changes",
+        code="E_CHANGED",
+        where=member.name,
+        hint="Another program is writing to the package; wait for it and install again.",
+    )
+
+
+def cut(block_map: BlockMap, member_bytes: int, *, every_byte: bool) -> Iterator[Piece]:
+    """The pieces of a member, front to back.
+
+    Args:
+        block_map: the blocks; none of them is cut in two.
+        member_bytes: size of the member.
+        every_byte: whether the pieces cover the whole member, as hashing needs, or only its blocks.
+    """
+    position = first = 0
+    while first < len(block_map):
+        piece = _piece(block_map, member_bytes, first)
+        if every_byte:
+            yield from _gap(position, piece.offset)
+        yield piece
+        position, first = piece.offset + piece.size, piece.ordinals.stop
+    if every_byte:
+        yield from _gap(position, member_bytes)
+
+
+def _piece(block_map: BlockMap, member_bytes: int, first: int) -> Piece:
+    """The longest piece that begins with block `first`."""
+    offsets, longest = block_map.offsets, block_map.max_stored_bytes
+    start = offsets[first]
+    most = min(len(block_map), first + max(1, _PIECE_BYTES // block_map.block_bytes))
+    stop = max(first + 1, bisect_right(offsets, start + _PIECE_BYTES - longest, first, most))
+    end = min(offsets[stop - 1] + longest, member_bytes)
+    if stop < len(block_map):
+        end = min(end, offsets[stop])
+    return Piece(offset=start, size=end - start, ordinals=range(first, stop))
+
+
+def _gap(start: int, end: int) -> Iterator[Piece]:
+    """Bytes without blocks: tables, markers, padding."""
+    for offset in range(start, end, _PIECE_BYTES):
+        yield Piece(offset=offset, size=min(_PIECE_BYTES, end - offset), ordinals=range(0))

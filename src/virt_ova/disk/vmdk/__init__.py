@@ -1,0 +1,1 @@
+"""VMDK sparse extents: what VMware calls hosted sparse and stream-optimized."""

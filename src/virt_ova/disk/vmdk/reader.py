@@ -1,0 +1,253 @@
+"""Reads a VMDK sparse extent, stream-optimized or monolithic, where it lies in the package.
+
+Grain tables say which grains exist and where. Each grain's own marker, which is among the bytes that are hashed, must
+agree with them. No size or count of the file is believed before it is bounded: a file of a few kilobytes can claim
+terabytes by naming one grain many times, so a grain named twice is refused (``E_DISK_OVERLAP``).
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+from virt_ova.disk.base import BlockMap, Buffer, DiskFormat, is_zero
+from virt_ova.disk.vmdk import descriptor, layout
+from virt_ova.disk.vmdk.layout import SparseHeader
+from virt_ova.errors import DiskError
+from virt_ova.source.base import Member
+from virt_ova.units import SECTOR_BYTES
+
+_TABLE_BYTES: Final = layout.ENTRIES_PER_TABLE * 4
+_EMPTY_TABLE: Final = bytes(_TABLE_BYTES)
+_TAIL_BYTES: Final = 128 << 10
+"""Some writers pad a finished stream with up to one grain of zeros; the footer is searched in so much of the end."""
+
+
+class VmdkReader:
+    """A `virt_ova.disk.base.DiskReader` for sparse extents."""
+
+    def __init__(self, member: Member) -> None:
+        """Read header, descriptor and grain tables.
+
+        Raises:
+            DiskError: the extent is damaged, unsafe, or of a kind that is not read.
+            SourceError: the member cannot be read.
+        """
+        self._member = member
+        self.header = _read_header(member)
+        self._first_data = max(1, self.header.descriptor_offset + self.header.descriptor_sectors)
+
+    @property
+    def format(self) -> DiskFormat:
+        """Stream-optimized when its grains are compressed."""
+        return DiskFormat.VMDK_STREAM if self.header.is_compressed else DiskFormat.VMDK_SPARSE
+
+    @cached_property
+    def block_map(self) -> BlockMap:
+        """The grains, in the order of their place in the member."""
+        grain_bytes = self.header.grain_sectors * SECTOR_BYTES
+        numbers, sectors = self._read_tables()
+        numbers, sectors = _by_place(numbers, sectors)
+        self._check_distinct(sectors)
+        return BlockMap(
+            capacity_bytes=self.header.capacity_sectors * SECTOR_BYTES,
+            block_bytes=grain_bytes,
+            numbers=numbers,
+            offsets=array("Q", (sector * SECTOR_BYTES for sector in sectors)),
+            max_stored_bytes=_max_stored(grain_bytes) if self.header.is_compressed else grain_bytes,
+        )
+
+    def decode(self, stored: memoryview, offset: int, ordinals: range) -> list[Buffer]:
+        """See `virt_ova.disk.base.DiskReader.decode`."""
+        block = self._inflate if self.header.is_compressed else self._slice
+        offsets = self.block_map.offsets
+        return [block(stored[offsets[ordinal] - offset :], ordinal) for ordinal in ordinals]
+
+    def zero_ordinals(self) -> Iterator[int]:
+        """Grains that deflated into a single sector and hold only zeros; others are not worth a second read."""
+        if not self.header.is_compressed:
+            return
+        block_map = self.block_map
+        for ordinal, offset in enumerate(block_map.offsets):
+            if self._room(ordinal) <= SECTOR_BYTES:
+                (block,) = self.decode(
+                    memoryview(self._member.read_at(offset, self._room(ordinal))), offset, range(ordinal, ordinal + 1)
+                )
+                if is_zero(block):
+                    yield ordinal
+
+    def _room(self, ordinal: int) -> int:
+        """Bytes from a grain's place to the next grain's, or to the end of the member."""
+        offsets = self.block_map.offsets
+        end = offsets[ordinal + 1] if ordinal + 1 < len(offsets) else self._member.size
+        return end - offsets[ordinal]
+
+    def _slice(self, stored: memoryview, ordinal: int) -> Buffer:
+        size = self.block_map.block_size(ordinal)
+        if len(stored) < size:
+            raise self._bad_grain(ordinal, f"it ends after {len(stored)} bytes", f"{size}")
+        return stored[:size]
+
+    def _inflate(self, stored: memoryview, ordinal: int) -> Buffer:
+        lba, data_bytes = layout.GRAIN_MARKER.unpack_from(stored)
+        wanted_lba = self.block_map.numbers[ordinal] * self.header.grain_sectors
+        if lba != wanted_lba:
+            raise self._bad_grain(ordinal, f"its marker names sector {lba}", f"sector {wanted_lba}")
+        end = layout.GRAIN_MARKER.size + data_bytes
+        room = min(self._room(ordinal), self.block_map.max_stored_bytes, len(stored))
+        if not data_bytes or end > room:
+            raise self._bad_grain(ordinal, f"its marker claims {data_bytes} bytes", f"1 to {room - 12}")
+        return self._unzip(stored[layout.GRAIN_MARKER.size : end], ordinal)
+
+    def _unzip(self, data: memoryview, ordinal: int) -> Buffer:
+        from deflate import DeflateError, zlib_decompress  # noqa: PLC0415 - loaded by the first grain, not by --help
+
+        size = self.block_map.block_size(ordinal)
+        try:
+            block = zlib_decompress(data, self.block_map.block_bytes)
+        except DeflateError as exc:
+            raise self._bad_grain(
+                ordinal, "its zlib stream is damaged", f"at most {self.block_map.block_bytes} bytes"
+            ) from exc
+        if len(block) < size:
+            raise self._bad_grain(ordinal, f"it inflates to {len(block)} bytes", f"{size}")
+        return block if len(block) == size else memoryview(block)[:size]
+
+    def _bad_grain(self, ordinal: int, found: str, expected: str) -> DiskError:
+        number, offset = self.block_map.numbers[ordinal], self.block_map.offsets[ordinal]
+        return DiskError(
+            f"grain {number} at byte {offset} is damaged: {found}, expected {expected}",
+            code="E_DISK_GRAIN",
+            where=self._member.name,
+            hint="Copy or download the package again; if its checksums are right, its producer wrote a bad disk.",
+        )
+
+    def _read_tables(self) -> tuple[array[int], array[int]]:
+        """Numbers and sectors of all grains, in order of number."""
+        numbers = array("I" if self.header.capacity_sectors // self.header.grain_sectors < 1 << 32 else "Q")
+        sectors = array("I")
+        directory = self._read_directory()
+        for index, table_sector in enumerate(directory):
+            if table_sector == 0:
+                continue
+            table = self._read_sectors(table_sector, _TABLE_BYTES, f"grain table {index}")
+            if table != _EMPTY_TABLE:
+                self._add_table(index, _entries(table), numbers, sectors)
+        return numbers, sectors
+
+    def _read_directory(self) -> array[int]:
+        size = self.header.directory_entries * 4
+        directory = _entries(self._read_sectors(self.header.directory_offset, size, "grain directory"))
+        tables = [sector for sector in directory if sector]
+        if len(set(tables)) != len(tables):
+            raise _overlap(self._member, "a grain table is named twice in the grain directory")
+        return directory
+
+    def _add_table(self, index: int, entries: array[int], numbers: array[int], sectors: array[int]) -> None:
+        first = index * layout.ENTRIES_PER_TABLE
+        end_sector = self._member.size // SECTOR_BYTES
+        has_zeroed = bool(self.header.flags & layout.FLAG_ZEROED_GRAIN)
+        grains = -(-self.header.capacity_sectors // self.header.grain_sectors)
+        for number, sector in enumerate(entries, first):
+            if sector == layout.GTE_UNALLOCATED or (has_zeroed and sector == layout.GTE_ZEROED):
+                continue
+            if not self._first_data <= sector < end_sector or number >= grains:
+                raise DiskError(
+                    f"grain {number} is said to lie at sector {sector}, "
+                    f"expected one of {grains} grains at sectors {self._first_data} to {end_sector - 1}",
+                    code="E_DISK_STRUCT",
+                    where=self._member.name,
+                )
+            numbers.append(number)
+            sectors.append(sector)
+
+    def _read_sectors(self, sector: int, size: int, what: str) -> bytes:
+        offset = sector * SECTOR_BYTES
+        if sector < self._first_data or offset + size > self._member.size:
+            raise DiskError(
+                f"the {what} is said to lie at sector {sector}, "
+                f"expected {size} bytes between sector {self._first_data} and the end at byte {self._member.size}",
+                code="E_DISK_STRUCT",
+                where=self._member.name,
+                hint="The disk is damaged or cut short: copy or download the package again.",
+            )
+        return self._member.read_at(offset, size)
+
+    def _check_distinct(self, sectors: array[int]) -> None:
+        """Refuse two grains in one place; `sectors` is sorted."""
+        apart = 1 if self.header.is_compressed else self.header.grain_sectors
+        if any(after - before < apart for before, after in pairwise(sectors)):
+            raise _overlap(self._member, "two grains share one place")
+
+
+def _read_header(member: Member) -> SparseHeader:
+    """The header, or the footer's copy of it when the header says that the directory is named there."""
+    header = layout.parse_header(member.read_at(0, layout.SPARSE_HEADER.size))
+    size = header.descriptor_sectors * SECTOR_BYTES
+    if size:
+        if header.descriptor_offset == 0 or size > descriptor.MAX_BYTES:
+            raise DiskError(
+                f"VMDK header: found a descriptor of {size} bytes at sector {header.descriptor_offset}, "
+                f"expected at most {descriptor.MAX_BYTES} bytes behind the header",
+                code="E_DISK_DESCRIPTOR",
+            )
+        descriptor.check_descriptor(member.read_at(header.descriptor_offset * SECTOR_BYTES, size))
+    return _read_footer(member, header) if header.directory_offset == layout.GD_AT_END else header
+
+
+def _read_footer(member: Member, header: SparseHeader) -> SparseHeader:
+    tail_bytes = min(_TAIL_BYTES, member.size // SECTOR_BYTES * SECTOR_BYTES)
+    tail = member.read_at(member.size - member.size % SECTOR_BYTES - tail_bytes, tail_bytes).rstrip(b"\0")
+    start = max(0, len(tail) - 1) // SECTOR_BYTES * SECTOR_BYTES
+    data = tail[start:].ljust(layout.SPARSE_HEADER.size, b"\0")
+    if not data.startswith(layout.MAGIC):
+        raise _bad_footer(member, "none", "a copy of the header at the end, because the header's directory is not set")
+    footer = layout.parse_header(data)
+    if footer.directory_offset == layout.GD_AT_END:
+        raise _bad_footer(member, "one that names another footer", "the place of the grain directory")
+    if replace(footer, directory_offset=header.directory_offset) != header:
+        raise _bad_footer(member, "one that differs from the header", "the same version, geometry and descriptor")
+    return footer
+
+
+def _bad_footer(member: Member, found: str, expected: str) -> DiskError:
+    return DiskError(
+        f"VMDK footer: found {found}, expected {expected}",
+        code="E_DISK_FOOTER",
+        where=member.name,
+        hint="The disk is damaged or cut short: copy or download the package again.",
+    )
+
+
+def _overlap(member: Member, found: str) -> DiskError:
+    return DiskError(
+        f"{found}, expected every grain to have its own",
+        code="E_DISK_OVERLAP",
+        where=member.name,
+        hint="No writer makes such a disk; a small file that claims to be a huge disk does.",
+    )
+
+
+def _entries(table: bytes) -> array[int]:
+    entries = array("I", table)
+    if sys.byteorder == "big":
+        entries.byteswap()
+    return entries
+
+
+def _by_place(numbers: array[int], sectors: array[int]) -> tuple[array[int], array[int]]:
+    """Both arrays sorted by sector; they come sorted already from writers that wrote in order."""
+    if all(before < after for before, after in pairwise(sectors)):
+        return numbers, sectors
+    order = sorted(range(len(sectors)), key=sectors.__getitem__)
+    return array(numbers.typecode, (numbers[i] for i in order)), array("I", (sectors[i] for i in order))
+
+
+def _max_stored(grain_bytes: int) -> int:
+    """Most bytes that a deflated grain may take, marker included: what does not shrink grows by a few bytes a block."""
+    return layout.GRAIN_MARKER.size + grain_bytes + grain_bytes // 16 + 64
