@@ -1,0 +1,186 @@
+"""A new image as a local file.
+
+Written in place, under a name that cannot replace another file: ``O_EXCL`` where the file is ours to make,
+``O_NOFOLLOW`` always, mode 0600 from the first byte. `FileSink.finish` returns when the bytes and the name are on the
+disk, not when they are in memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from virt_ova.disk.base import Buffer
+from virt_ova.errors import SpaceError, TargetError
+from virt_ova.text import quoted
+
+_BATCH: Final = 1024
+"""Most buffers of one ``pwritev`` (IOV_MAX)."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class FileSink:
+    """Takes the bytes of an image at any offset, from any thread. Gaps become holes."""
+
+    in_order = False
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        """Own `descriptor`, open for writing on the regular file `path`; use `create` or `adopt`."""
+        self.path = path
+        self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make the empty file `path`.
+
+        Raises:
+            TargetError: something has that name (``E_EXISTS``), or the file cannot be made (``E_IO``).
+            SpaceError: no room (``E_SPACE``).
+        """
+        try:
+            return cls(path, os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as exc:
+            raise file_error(exc, path, "made") from exc
+
+    @classmethod
+    def adopt(cls, path: Path) -> Self:
+        """Open the existing file `path`, which another program made for us.
+
+        Raises:
+            TargetError: it is no regular file or cannot be opened (``E_IO``).
+        """
+        try:
+            descriptor = os.open(path, _OPEN | os.O_NONBLOCK)
+        except OSError as exc:
+            raise file_error(exc, path, "opened") from exc
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise TargetError(f"{quoted(str(path))} is not a regular file", code="E_IO")
+        return cls(path, descriptor)
+
+    def fileno(self) -> int:
+        """The open descriptor, for sharing extents with another file; valid until `finish` or `close`."""
+        return self._descriptor
+
+    def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        """Write `buffers` one after the other from `offset`.
+
+        Raises:
+            SpaceError: no room (``E_SPACE``).
+            TargetError: the write failed (``E_IO``).
+        """
+        try:
+            for first in range(0, len(buffers), _BATCH):
+                offset = self._write_batch(offset, buffers[first : first + _BATCH])
+        except OSError as exc:
+            raise file_error(exc, self.path, "written") from exc
+
+    def finish(self, size_bytes: int) -> None:
+        """Set the length, make bytes and name durable, and close.
+
+        Raises:
+            SpaceError: no room (``E_SPACE``).
+            TargetError: the bytes cannot be made durable (``E_IO``).
+        """
+        try:
+            os.ftruncate(self._descriptor, size_bytes)
+            os.fsync(self._descriptor)
+            sync_directory(self.path.parent)
+        except OSError as exc:
+            raise file_error(exc, self.path, "made durable") from exc
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Release the descriptor; may be called again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def is_present(self) -> bool:
+        """Whether `path` still names the file that was opened."""
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    def discard(self) -> None:
+        """Close and remove the file, unless the name has gone or now belongs to another file.
+
+        Raises:
+            TargetError: it cannot be removed (``E_IO``).
+        """
+        self.close()
+        try:
+            if self.is_present():
+                self.path.unlink()
+        except OSError as exc:
+            raise file_error(exc, self.path, "removed") from exc
+
+    def _write_batch(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        """Write at most `_BATCH` buffers; returns the offset behind them."""
+        pending = [memoryview(buffer).cast("B") for buffer in buffers]
+        while pending:
+            written = os.pwritev(self._descriptor, pending, offset)
+            offset += written
+            while pending and written >= len(pending[0]):
+                written -= len(pending.pop(0))
+            if pending:
+                pending[0] = pending[0][written:]
+        return offset
+
+
+def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> FileSink:
+    """Make the small file `path` with `content`, durable; the result can `discard` it.
+
+    Raises:
+        TargetError: something has that name (``E_EXISTS``), or the write failed (``E_IO``); nothing is left then.
+        SpaceError: no room (``E_SPACE``).
+    """
+    sink = FileSink.create(path)
+    try:
+        os.fchmod(sink.fileno(), mode)
+        sink.write_at(0, [content])
+        sink.finish(len(content))
+    except BaseException:
+        sink.discard()
+        raise
+    return sink
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_error(exc: OSError, path: Path, done: str) -> TargetError:
+    """The error for `path` that could not be `done` (``written``, ``removed``)."""
+    name, reason = quoted(str(path)), os.strerror(exc.errno) if exc.errno else str(exc)
+    if exc.errno in _FULL:
+        return SpaceError(
+            f"{name} could not be {done}: {reason}",
+            code="E_SPACE",
+            hint="Free some space or choose another pool or folder, then run the install again.",
+        )
+    if exc.errno == errno.EEXIST:
+        return TargetError(
+            f"{name} exists already", code="E_EXISTS", hint="Choose another name, or remove what is there."
+        )
+    return TargetError(
+        f"{name} could not be {done}: {reason}",
+        code="E_IO",
+        hint="Check the permissions and the health of the disk, then run the install again.",
+    )

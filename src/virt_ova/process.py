@@ -1,0 +1,149 @@
+"""The only place that starts programs.
+
+No shell, arguments as a list, nothing read from the terminal. A program runs under ``setpriv --pdeathsig`` (util-linux)
+and so dies with us however we end; it is killed when its time is over; what it prints is taken with a bound, whatever
+it prints. Arguments may be secret, so messages name the program alone.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from virt_ova.errors import ToolError
+from virt_ova.text import printable
+
+STDERR_BYTES: Final = 4096
+"""Most bytes of stderr that are kept: the last ones."""
+
+STDOUT_BYTES: Final = 16 << 20
+"""Most bytes of stdout that are kept: the first ones."""
+
+_CHUNK_BYTES: Final = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completed:
+    """A program that has ended.
+
+    Attributes:
+        status: its exit status; negative for the signal that killed it.
+        stdout: what it printed, at most `STDOUT_BYTES`.
+        stderr: the end of what it complained about, escaped, lines joined by ``; ``.
+    """
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    package: str,
+    timeout_seconds: float = 60,
+    cpu_seconds: int | None = None,
+    cwd: Path | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run a program to its end.
+
+    Args:
+        argv: the program, by name or path, and its arguments.
+        package: the Debian package that has it, for the hint when it is missing.
+        timeout_seconds: it is killed when it takes longer.
+        cpu_seconds: it is killed when it uses more processor time; no limit when None.
+        cwd: where it runs; here when None.
+        check: whether a status other than 0 is an error.
+
+    Raises:
+        ToolError: it is missing (``E_TOOL_MISSING``), or failed or took too long (``E_TOOL_FAILED``).
+    """
+    name, command = os.path.basename(argv[0]), _command(argv, package, cpu_seconds)  # noqa: PTH119 - argv may be str
+    with subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C"},
+    ) as process:
+        try:
+            stdout, stderr = _drain(process, time.monotonic() + timeout_seconds)
+            status = process.wait()
+        except TimeoutError as exc:
+            raise ToolError(f"{name} did not finish within {timeout_seconds:g} s", code="E_TOOL_FAILED") from exc
+        finally:
+            process.kill()
+    completed = Completed(status=status, stdout=stdout, stderr=_one_line(stderr))
+    if check and status != 0:
+        raise _failure(name, completed)
+    return completed
+
+
+def find(program: str, *, package: str) -> str:
+    """The path of `program`.
+
+    Raises:
+        ToolError: there is none (``E_TOOL_MISSING``); the hint names `package`.
+    """
+    if (path := shutil.which(program)) is None:
+        raise ToolError(
+            f"the program {program} is not installed",
+            code="E_TOOL_MISSING",
+            hint=f"Install it: apt install {package}",
+        )
+    return path
+
+
+def _command(argv: Sequence[str | os.PathLike[str]], package: str, cpu_seconds: int | None) -> list[str]:
+    """`argv` behind the programs that bind its life to ours."""
+    program, *arguments = (os.fspath(part) for part in argv)
+    limits = [find("prlimit", package="util-linux"), f"--cpu={cpu_seconds}", "--"] if cpu_seconds else []
+    leash = [find("setpriv", package="util-linux"), "--pdeathsig", "KILL", "--"]
+    return [*leash, *limits, find(program, package=package), *arguments]
+
+
+def _drain(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+    """The beginning of stdout and the end of stderr, read until both are closed."""
+    stdout, stderr = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in ((process.stdout, stdout), (process.stderr, stderr)):
+            selector.register(_required(stream), selectors.EVENT_READ, kept)
+        while selector.get_map():
+            if not (ready := selector.select(max(0.0, deadline - time.monotonic()))):
+                raise TimeoutError
+            for key, _ in ready:
+                chunk = os.read(key.fd, _CHUNK_BYTES)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+            del stdout[STDOUT_BYTES:]
+            del stderr[:-STDERR_BYTES]
+    return bytes(stdout), bytes(stderr)
+
+
+def _required(stream: IO[bytes] | None) -> IO[bytes]:
+    """A pipe that was asked for and is therefore there."""
+    assert stream is not None  # noqa: S101 - told to the type checker
+    return stream
+
+
+def _one_line(stderr: bytes) -> str:
+    """What a program complained about, on one line."""
+    lines = stderr.decode(errors="replace").splitlines()
+    return "; ".join(printable(line, limit=STDERR_BYTES) for line in lines if line.strip())
+
+
+def _failure(name: str, completed: Completed) -> ToolError:
+    """The error for a program that did not succeed."""
+    ended = f"was killed by signal {-completed.status}" if completed.status < 0 else f"failed ({completed.status})"
+    said = completed.stderr or "it gave no reason"
+    return ToolError(f"{name} {ended}: {said}", code="E_TOOL_FAILED")

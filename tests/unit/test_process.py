@@ -1,0 +1,110 @@
+"""Programs: found, bounded, and never outliving us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from virt_ova.errors import ToolError
+from virt_ova.process import STDERR_BYTES, STDOUT_BYTES, find, run
+
+
+def test_output_is_captured_and_the_locale_is_fixed() -> None:
+    done = run(["sh", "-c", "echo out; echo err >&2; echo $LC_ALL"], package="dash")
+    assert (done.status, done.stdout, done.stderr) == (0, b"out\nC\n", "err")
+
+
+def test_stdin_is_empty() -> None:
+    assert run(["cat"], package="coreutils").stdout == b""
+
+
+def test_a_missing_program_names_its_package() -> None:
+    with pytest.raises(ToolError, match=r"^the program no-such-program is not installed$") as caught:
+        run(["no-such-program"], package="some-package")
+    assert caught.value.code == "E_TOOL_MISSING"
+    assert caught.value.hint == "Install it: apt install some-package"
+
+
+def test_a_failure_carries_what_the_program_said_escaped() -> None:
+    with pytest.raises(ToolError) as caught:
+        run(["sh", "-c", "printf 'one\\n\\ntwo\\033[31m\\n' >&2; exit 3"], package="dash")
+    assert caught.value.code == "E_TOOL_FAILED"
+    assert str(caught.value) == "sh failed (3): one; two\\x1b[31m"
+
+
+def test_a_silent_failure_says_so() -> None:
+    with pytest.raises(ToolError, match=r"^false failed \(1\): it gave no reason$"):
+        run(["false"], package="coreutils")
+
+
+def test_a_failure_may_be_an_answer() -> None:
+    assert run(["false"], package="coreutils", check=False).status == 1
+
+
+def test_a_killed_program_names_the_signal() -> None:
+    with pytest.raises(ToolError, match=r"^sh was killed by signal 9: it gave no reason$"):
+        run(["sh", "-c", "kill -9 $$"], package="dash")
+
+
+def test_time_is_bounded() -> None:
+    begun = time.monotonic()
+    with pytest.raises(ToolError, match=r"^sleep did not finish within 0\.2 s$") as caught:
+        run(["sleep", "60"], package="coreutils", timeout_seconds=0.2)
+    assert caught.value.code == "E_TOOL_FAILED"
+    assert time.monotonic() - begun < 10
+
+
+def test_processor_time_is_bounded() -> None:
+    with pytest.raises(ToolError, match=r"^sh was killed by signal (9|24): "):
+        run(["sh", "-c", "while :; do :; done"], package="dash", cpu_seconds=1, timeout_seconds=60)
+
+
+def test_complaints_are_bounded_to_their_end() -> None:
+    done = run(["sh", "-c", "yes bad | head -c 300000 >&2; printf last >&2"], package="dash")
+    assert len(done.stderr) < 3 * STDERR_BYTES
+    assert done.stderr.endswith("bad; last")
+
+
+def test_output_is_bounded_to_its_beginning() -> None:
+    done = run(["head", "-c", str(STDOUT_BYTES + 1000), "/dev/zero"], package="coreutils")
+    assert len(done.stdout) == STDOUT_BYTES
+
+
+def test_the_folder_can_be_chosen(tmp_path: Path) -> None:
+    assert run(["pwd"], package="coreutils", cwd=tmp_path).stdout.decode().strip() == str(tmp_path)
+
+
+def test_a_path_is_found_as_it_stands() -> None:
+    assert find("/bin/sh", package="dash") == "/bin/sh"
+
+
+def test_a_program_dies_with_us(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    script = (
+        f"from virt_ova.process import run; run(['sh', '-c', 'echo $$ > {pid_file}; exec sleep 60'], package='dash')"
+    )
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        while not pid_file.exists() or not pid_file.read_text().strip():
+            time.sleep(0.02)
+        child = int(pid_file.read_text())
+        parent.kill()
+    for _ in range(250):
+        if not _is_running(child):
+            return
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child outlived its parent")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
