@@ -17,6 +17,8 @@ class HostCapabilities:
         firmware: kinds of firmware that can boot.
         secure_boot: whether EFI secure boot can be enforced.
         tpm: whether a TPM 2.0 can be emulated.
+        devices: QEMU's names of the devices that the emulator has (``pvscsi``, ``vmxnet3``); empty when the target does
+            not say, and then all that QEMU has are taken to be there.
         networks: names of networks that machines can be plugged into.
         default_connection: where a network goes that the user did not name.
     """
@@ -26,5 +28,10 @@ class HostCapabilities:
     firmware: frozenset[FirmwareKind] = frozenset(FirmwareKind)
     secure_boot: bool = False
     tpm: bool = False
+    devices: frozenset[str] = frozenset()
     networks: tuple[str, ...] = ()
     default_connection: Connection = field(default_factory=lambda: Connection(kind=ConnectionKind.USER))
+
+    def has_device(self, name: str) -> bool:
+        """Whether the emulator has QEMU's device `name`, as far as is known."""
+        return not self.devices or name in self.devices

@@ -65,7 +65,7 @@ class Drive:
         kind: what it is.
         bus: how it is attached.
         controller: index of the controller of that bus.
-        unit: place on the controller, from 0.
+        unit: place on the controller, from 0; on IDE 0 and 1 are the primary channel, 2 and 3 the secondary.
         transfer: id of the `Transfer` with its content; empty for an empty drive.
         boot_order: 1 is tried first; None when not booted from.
         read_only: whether the guest may not write.
@@ -129,6 +129,7 @@ class Machine:
     Attributes:
         name: safe for every target (``virt_ova.plan.naming``).
         title: the package's own name, for people.
+        package: file name of the package it comes from, for people.
         description: annotation or product text.
         cpus: processors.
         memory_bytes: a multiple of 1 MiB.
@@ -151,6 +152,7 @@ class Machine:
 
     name: str
     title: str = ""
+    package: str = ""
     description: str = ""
     cpus: Cpus
     memory_bytes: int
