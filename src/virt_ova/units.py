@@ -29,12 +29,11 @@ _WORDS = {
     "gigabytes": GIB, "gigabyte": GIB, "gb": GIB, "gib": GIB,
     "terabytes": 1 << 40, "terabyte": 1 << 40, "tb": 1 << 40, "tib": 1 << 40,
 }  # fmt: skip
-_PROGRAMMATIC = re.compile(
-    r"(?:byte|bytes|hertz)\s*(?:\*\s*(?P<factor>[0-9]{1,9}))?\s*(?:\*\s*(?P<base>2|10)\s*\^\s*(?P<exponent>[0-9]{1,2}))?",
-    re.IGNORECASE,
-)
+_BASES = frozenset({"byte", "bytes", "hertz"})
+_FACTOR = re.compile(r"(?P<base>[0-9]{1,19})\s*(?:\^\s*(?P<exponent>\+?[0-9]{1,4}))?", re.ASCII)
+_MAX_FACTORS = 8
 _COUNT = re.compile(r"[0-9]{1,19}")
-_MAX_EXPONENT = {"2": 62, "10": 18}
+_MAX_EXPONENT = 62
 
 
 def parse_count(text: str) -> int:
@@ -53,19 +52,29 @@ def parse_unit(text: str | None) -> int:
     """The number of bytes (or hertz) that one of `text` stands for; None and blank mean 1.
 
     Raises:
-        DescriptorError: the unit is not known (``E_OVF_UNIT``).
+        DescriptorError: the unit is not known (``E_OVF_UNIT``), or not 1 to 2^63-1 (``E_OVF_VALUE``).
     """
     unit = (text or "").strip()
     if (bytes_per_unit := _WORDS.get(unit.lower())) is not None:
         return bytes_per_unit
-    match = _PROGRAMMATIC.fullmatch(unit)
-    if match is None or (match["base"] and int(match["exponent"]) > _MAX_EXPONENT[match["base"]]):
+    base, *factors = (part.strip() for part in unit.split("*", _MAX_FACTORS))
+    matches = [_FACTOR.fullmatch(factor) for factor in factors]
+    if base.lower() not in _BASES or not all(matches):
         raise DescriptorError(
             f"found the unit {quoted(unit)}, expected one like 'byte * 2^20' or 'MegaBytes'",
             code="E_OVF_UNIT",
         )
-    scale = int(match["base"]) ** int(match["exponent"]) if match["base"] else 1
-    return int(match["factor"] or 1) * scale
+    scale = 1
+    for match in filter(None, matches):
+        scale *= _power(int(match["base"]), int(match["exponent"] or 1))
+    if not 1 <= scale <= MAX_COUNT:
+        raise DescriptorError(f"found the unit {quoted(unit)}, expected one of 1 to 2^63-1", code="E_OVF_VALUE")
+    return scale
+
+
+def _power(base: int, exponent: int) -> int:
+    """``base ** exponent``, or a number that is surely too large when the exponent is."""
+    return base**exponent if exponent <= _MAX_EXPONENT else MAX_COUNT + 1
 
 
 def format_bytes(size: int) -> str:

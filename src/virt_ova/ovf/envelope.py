@@ -29,13 +29,15 @@ class ResourceType(IntEnum):
     CD = 15
     DVD = 16
     DISK = 17
+    STORAGE_EXTENT = 19
     OTHER_STORAGE = 20
     SERIAL_PORT = 21
     PARALLEL_PORT = 22
     USB_CONTROLLER = 23
     GRAPHICS = 24
-    SOUND = 35
+    LOGICAL_DISK = 31
     TPM = 34
+    SOUND = 35
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,7 @@ class Disk:
         populated_bytes: ``ovf:populatedSize``, if given.
         format_uri: ``ovf:format``.
         shared: whether machines of a collection share it.
+        interface: how oVirt attaches it (``virtio``, ``virtio_scsi``, ``ide``, ``sata``), lower case; else empty.
     """
 
     id: str
@@ -80,6 +83,7 @@ class Disk:
     populated_bytes: int | None = None
     format_uri: str = ""
     shared: bool = False
+    interface: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,13 +117,13 @@ class Item:
         parent: InstanceID of the controller, or empty.
         address: Address, as written.
         address_on_parent: AddressOnParent, as written.
-        host_resources: HostResource values, as written.
+        host_resources: HostResource values, as written; oVirt's bare image paths as ``ovf:/disk/ID``.
         connections: Connection values (network names).
         automatic_allocation: AutomaticAllocation; None when absent.
         required: ``ovf:required``, true unless said otherwise.
         configurations: deployment options it belongs to; empty means all.
         bound: ``min``, ``max`` or ``normal`` for a range marker; empty for real hardware.
-        cores_per_socket: ``vmw:CoresPerSocket``, if given.
+        cores_per_socket: ``vmw:CoresPerSocket``, or oVirt's ``cpu_per_socket``, if given.
         config: ``vmw:Config`` keys and values of this item.
         where: element path, for messages.
     """
@@ -151,7 +155,8 @@ class VirtualHardware:
         system_types: VirtualSystemType split into its preference list.
         transports: ``ovf:transport`` split at blanks (``iso``, ``com.vmware.guestInfo``).
         items: all items, of every configuration, range markers included.
-        config: ``vmw:Config`` of the section (``firmware``, ``bootOptions.efiSecureBootEnabled``).
+        config: ``vmw:Config`` of the section (``firmware``, ``bootOptions.efiSecureBootEnabled``); also what other
+            products say of firmware elsewhere: ``ovirt.biosType`` and ``vbox.firmware``.
         extra_config: ``vmw:ExtraConfig``; never copied to a machine, only read where a key is known.
     """
 
@@ -287,6 +292,7 @@ class Envelope:
         disks: DiskSection.
         networks: NetworkSection.
         deployment_options: DeploymentOptionSection.
+        startup: StartupSection of the envelope itself, which XenServer writes; see also the collections'.
         content: what is directly in the envelope; most have exactly one.
         findings: what was noticed while reading.
     """
@@ -299,5 +305,6 @@ class Envelope:
     disks: tuple[Disk, ...] = ()
     networks: tuple[Network, ...] = ()
     deployment_options: tuple[DeploymentOption, ...] = ()
+    startup: tuple[StartupItem, ...] = ()
     content: tuple[VirtualSystem | VirtualSystemCollection, ...] = ()
     findings: tuple[Finding, ...] = ()

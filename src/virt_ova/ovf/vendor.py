@@ -1,0 +1,80 @@
+"""What single products do in their own way, where it is more than a name.
+
+oVirt (and virt-v2v for it) refers to images by path instead of by id; oVirt and VirtualBox say the firmware in elements
+of their own. Such words are put where the rest of the program looks for them; nothing else is taken from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from virt_ova.ovf.envelope import Envelope, VirtualHardware, VirtualSystem, VirtualSystemCollection
+from virt_ova.ovf.names import OVF_0_9, OVF_OVIRT, VBOX, VMW, XENOVF
+from virt_ova.ovf.reading import Reading
+from virt_ova.ovf.xml import Document, Element
+
+
+def adopt_ovirt_files(envelope: Envelope) -> Envelope:
+    """An oVirt envelope with each disk's file named by its id instead of its path."""
+    by_path = {file.href: file.id for file in envelope.files}
+    return replace(
+        envelope,
+        disks=tuple(replace(disk, file_ref=by_path.get(disk.file_ref, disk.file_ref)) for disk in envelope.disks),
+    )
+
+
+def ovirt_host_paths(envelope: Envelope) -> dict[str, str]:
+    """Disk id by everything that an oVirt item may call it in HostResource: the path, the file's id, its own id."""
+    paths_of = {file.id: (file.href, file.id) for file in envelope.files}
+    return {
+        path: disk.id for disk in envelope.disks for path in (disk.id, *paths_of.get(disk.file_ref, (disk.file_ref,)))
+    }
+
+
+def firmware_hints(reading: Reading, system: Element) -> dict[str, str]:
+    """What oVirt's BiosType and VirtualBox's Firmware say, as configuration keys (see `VirtualHardware.config`)."""
+    hints = {}
+    if reading.dialect.is_ovirt and (bios_type := reading.child_text(system, "BiosType")):
+        hints["ovirt.biosType"] = bios_type
+    if (machine := vbox_machine(system)) is not None:
+        for hardware in _named(machine.children, "Hardware"):
+            for firmware in _named(hardware.children, "Firmware"):
+                hints["vbox.firmware"] = firmware.attributes.get(("", "type"), "").strip()
+    return hints
+
+
+def vbox_machine(system: Element) -> Element | None:
+    """VirtualBox's whole settings, if they are there."""
+    return next(_named((child for child in system.children if child.namespace == VBOX), "Machine"), None)
+
+
+def _named(elements: Iterable[Element], name: str) -> Iterator[Element]:
+    return (element for element in elements if element.name == name)
+
+
+def producer_of(
+    document: Document,
+    envelope: Envelope,
+    content: Iterable[VirtualSystem | VirtualSystemCollection],
+) -> str:
+    """Which product wrote the descriptor, as far as it shows; the first evidence of the list counts."""
+    hardware = tuple(_all_hardware(content))
+    types = " ".join(word.lower() for section in hardware for word in section.system_types)
+    transports = " ".join(word for section in hardware for word in section.transports)
+    evidence = {
+        "ovirt": envelope.namespace == OVF_OVIRT,
+        "xen": XENOVF in document.namespaces,
+        "virtualbox": VBOX in document.namespaces or types.startswith("virtualbox"),
+        "ibm": "www.ibm.com/" in transports or any("www.ibm.com/" in uri for uri in document.namespaces),
+        "vmware": VMW in document.namespaces or envelope.namespace == OVF_0_9 or "vmx-" in types,
+    }
+    return next((name for name, is_likely in evidence.items() if is_likely), "unknown")
+
+
+def _all_hardware(content: Iterable[VirtualSystem | VirtualSystemCollection]) -> Iterator[VirtualHardware]:
+    for entity in content:
+        if isinstance(entity, VirtualSystem):
+            yield from entity.hardware
+        else:
+            yield from _all_hardware(entity.content)
