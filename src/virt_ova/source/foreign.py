@@ -10,7 +10,7 @@ HEAD_BYTES = 512
 
 _UNPACK = "Unpack it first; an OVA is a plain tar."
 _DISK = "It is a disk image, not a package."
-_DESCRIPTOR = "Give the path of an OVF descriptor under a name that ends in .ovf."
+_DESCRIPTOR = "Give an OVF descriptor's path; it must end in .ovf."
 _DOWNLOAD = "The download may have failed: fetch it again."
 
 _MAGICS: tuple[tuple[bytes, str, str], ...] = (

@@ -125,7 +125,7 @@ class _Indexer:
                 raise _limit(f"found a second extension header of type {_shown_type(header)} for one tar member")
             extensions[header.type] = self._extension(header)
         if extensions:
-            raise SourceError("found a tar extension header without a member behind it", code="E_TAR_SYNTAX")
+            raise _truncated("the tar ends behind an extension header, expected a member")
         return None
 
     def _next_header(self) -> Header | None:
