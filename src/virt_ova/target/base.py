@@ -107,8 +107,17 @@ class Target(Protocol):
     def create_volume(self, transfer: Transfer, size_bytes: int) -> Volume:
         """Make an empty image of at most `size_bytes` for `transfer`. Raises `TargetError`, `SpaceError`."""
 
-    def define(self, machine: Machine, volumes: Mapping[str, Volume]) -> Domain:
-        """Define `machine`; `volumes` by transfer id. Raises `TargetError` and then leaves nothing."""
+    def define(self, machine: Machine, volumes: Mapping[str, Volume], *, uuid: str = "") -> Domain:
+        """Define `machine`.
+
+        Args:
+            machine: what to define.
+            volumes: its images, by transfer id; all of this target.
+            uuid: its UUID, when the caller has noted it already; a new one when empty. Never one from a package.
+
+        Raises:
+            TargetError: it cannot be defined; nothing is left of it then.
+        """
 
     def close(self) -> None:
         """Release the connection."""

@@ -1,0 +1,127 @@
+"""A machine in a folder: its files, and QEMU when it runs.
+
+Started by us, QEMU is a daemon that holds a lock on ``qemu.pid`` as long as it lives; the kernel names the holder of a
+lock, so that no other process can be taken for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from virt_ova.disk.sink import FileSink, file_error
+from virt_ova.errors import TargetError, ToolError
+from virt_ova.process import run
+from virt_ova.target.base import BootReport
+from virt_ova.target.boot import BootState, BootWatch
+from virt_ova.target.directory.folder import MachineFolder
+from virt_ova.target.emulator import PACKAGE
+from virt_ova.text import quoted
+
+PID_FILE: Final = "qemu.pid"
+SERIAL_LOG: Final = "serial.log"
+
+_POLL_SECONDS: Final = 0.05
+_STOP_SECONDS: Final = 10
+_FLOCK: Final = "hhqqi"
+"""``struct flock`` of 64-bit Linux: type, whence, start, length, process."""
+
+
+class FolderDomain:
+    """A machine in a folder."""
+
+    def __init__(self, folder: MachineFolder, *, uuid: str, files: Sequence[FileSink], command: Sequence[str]) -> None:
+        """Own `files`, which make up the machine; `command` runs it as a daemon."""
+        self._folder, self._uuid, self._files, self._command = folder, uuid, files, command
+
+    @property
+    def name(self) -> str:
+        """The machine's name, which is the folder's."""
+        return self._folder.path.name
+
+    @property
+    def uuid(self) -> str:
+        """The UUID in ``domain.xml``."""
+        return self._uuid
+
+    def start(self) -> None:
+        """Run QEMU in the background, its serial console in ``serial.log``.
+
+        Raises:
+            TargetError: it does not start (``E_START``).
+        """
+        try:
+            run(self._command, package=PACKAGE, cwd=self._folder.path)
+        except ToolError as exc:
+            raise TargetError(
+                f"the machine {quoted(self.name)} does not start: {exc.message}", code="E_START", hint=exc.hint
+            ) from exc
+
+    def watch(self, seconds: float) -> BootReport:
+        """Start it, and read its serial console until it shows a login prompt, a panic, or nothing more."""
+        watch = BootWatch()
+        self.start()
+        with (self._folder.path / SERIAL_LOG).open("rb") as console:
+            while time.monotonic() < watch.begun + seconds and watch.state < BootState.PANIC:
+                is_running = running_pid(self._folder.path) is not None
+                watch.feed(console.read())
+                if not is_running:
+                    break
+                time.sleep(_POLL_SECONDS)
+        return watch.report()
+
+    def discard(self) -> None:
+        """Stop it and remove its files; the images stay. Raises `TargetError`."""
+        stop(self._folder.path)
+        for file in self._files:
+            file.discard()
+        for name in (SERIAL_LOG, PID_FILE):
+            try:
+                (self._folder.path / name).unlink(missing_ok=True)
+            except OSError as exc:
+                raise file_error(exc, self._folder.path / name, "removed") from exc
+        self._folder.release()
+
+
+def running_pid(folder: Path) -> int | None:
+    """Process id of the QEMU that runs the machine in `folder`; None when none does."""
+    try:
+        descriptor = os.open(folder / PID_FILE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    finally:
+        os.close(descriptor)
+    return pid if kind != fcntl.F_UNLCK else None
+
+
+def stop(folder: Path) -> None:
+    """End the QEMU that runs the machine in `folder`, if one does.
+
+    Raises:
+        TargetError: it does not end (``E_STOP``).
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if (pid := running_pid(folder)) is None:
+            return
+        _send(pid, number)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while running_pid(folder) is not None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    if running_pid(folder) is not None:
+        raise TargetError(f"QEMU, which runs the machine in {quoted(str(folder))}, does not end", code="E_STOP")
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

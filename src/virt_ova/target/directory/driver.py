@@ -1,0 +1,232 @@
+"""The driver of ``dir:PATH``, the reference for all others.
+
+The machine ``web`` lives in ``PATH/web``: its images, ``domain.xml`` for a libvirt that may come later, and ``run``,
+which runs it under QEMU with the same hardware. The folder is made with ``mkdir``, which cannot replace one, and
+everything in it is written where it stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Final, cast
+
+from virt_ova.disk.sink import FileSink, file_error, write_new
+from virt_ova.errors import SpaceError, TargetError
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine
+from virt_ova.plan.plan import InstallPlan, Transfer
+from virt_ova.plan.to_libvirt import domain_xml
+from virt_ova.plan.to_qemu import QemuSettings, qemu_command
+from virt_ova.target.base import Volume
+from virt_ova.target.directory.domain import PID_FILE, SERIAL_LOG, FolderDomain
+from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder_exists, free_bytes
+from virt_ova.target.directory.script import run_script
+from virt_ova.target.emulator import device_names, kvm_runs
+from virt_ova.target.firmware import EfiFirmware, find_firmware
+from virt_ova.target.identity import identified, new_uuid
+from virt_ova.target.names import check_file_name
+from virt_ova.text import quoted
+from virt_ova.units import format_bytes
+
+EMULATOR: Final = "qemu-system-x86_64"
+DOMAIN_FILE: Final = "domain.xml"
+SCRIPT_FILE: Final = "run"
+VARIABLES_FILE: Final = "efi-vars.fd"
+
+_CHIPSETS: Final = ("pc", "q35")
+_DAEMON: Final = ("-daemonize", "-pidfile", PID_FILE)
+
+
+class DirectoryDriver:
+    """Opens ``dir:PATH``."""
+
+    name = "dir"
+    summary = "A folder: disks, domain XML and a script that runs the machine under QEMU"
+    example = "dir:/srv/machines"
+
+    def missing(self) -> str:
+        """Nothing is."""
+        return ""
+
+    def open(self, uri: str, *, pool: str | None = None) -> DirectoryTarget:
+        """The target that is the folder named by `uri`; ``dir:PATH`` and ``dir:///PATH`` are the same. Nothing is made.
+
+        Raises:
+            TargetError: it names no folder (``E_CONNECT``), or `pool` is given (``E_POOL``).
+        """
+        if pool is not None:
+            raise TargetError(f"a folder has no storage pools, found the pool {quoted(pool)}", code="E_POOL")
+        _, _, path = uri.partition(":")
+        path = path.removeprefix("//") if path.startswith("///") else path
+        if not path or path.startswith("//") or "\0" in path:
+            raise TargetError(f"{quoted(uri)} names no folder, expected dir:PATH or dir:///PATH", code="E_CONNECT")
+        folder = Path(path).expanduser().absolute()
+        if folder.exists() and not folder.is_dir():
+            raise TargetError(f"{quoted(str(folder))} is not a folder", code="E_CONNECT")
+        return DirectoryTarget(folder)
+
+
+class DirectoryTarget:
+    """A folder that machines are put into."""
+
+    def __init__(self, path: Path) -> None:
+        """The folder `path`, which need not exist."""
+        self.path = path
+        self._folders: dict[str, MachineFolder] = {}
+        self._machine_of: dict[str, str] = {}
+
+    @property
+    def uri(self) -> str:
+        """``dir:`` and the absolute path."""
+        return f"dir:{self.path}"
+
+    @cached_property
+    def capabilities(self) -> HostCapabilities:
+        """What QEMU on this host can do; as little as is sure when there is none."""
+        if shutil.which(EMULATOR) is None:
+            return HostCapabilities(virt_types=("qemu",), chipsets=_CHIPSETS, firmware=_bootable_firmware())
+        return HostCapabilities(
+            virt_types=("kvm", "qemu") if kvm_runs(EMULATOR) else ("qemu",),
+            chipsets=_CHIPSETS,
+            firmware=_bootable_firmware(),
+            secure_boot=find_firmware("q35", secure_boot=True) is not None,
+            devices=device_names(EMULATOR),
+        )
+
+    def check(self, plan: InstallPlan, sizes: Mapping[str, int]) -> None:
+        """See `virt_ova.target.base.Target.check`; the call also tells which machine each transfer is for."""
+        for machine in plan.machines:
+            folder = self.path / check_file_name(machine.name, "the machine name")
+            if os.path.lexists(folder):
+                raise folder_exists(folder)
+            _check_networks(machine)
+            _firmware_of(machine)
+            self._machine_of |= {drive.transfer: machine.name for drive in machine.drives if drive.transfer}
+        for transfer in plan.transfers:
+            check_file_name(transfer.image_name, "the image name")
+            self._owner(transfer)
+        need, free = sum(sizes.values()), free_bytes(self.path)
+        if need > free:
+            raise SpaceError(
+                f"{quoted(str(self.path))} has {format_bytes(free)} free, the images need {format_bytes(need)}",
+                code="E_SPACE",
+                hint="Free some space or choose another folder.",
+            )
+
+    def create_volume(self, transfer: Transfer, size_bytes: int) -> FolderVolume:  # noqa: ARG002 - a file grows
+        """See `virt_ova.target.base.Target.create_volume`; needs `check` before."""
+        folder = self._folder(self._owner(transfer))
+        try:
+            name = check_file_name(transfer.image_name, "the image name")
+            return FolderVolume(folder, name, transfer.image_format)
+        except BaseException:
+            folder.release()
+            raise
+
+    def define(self, machine: Machine, volumes: Mapping[str, Volume], *, uuid: str = "") -> FolderDomain:
+        """See `virt_ova.target.base.Target.define`."""
+        domain_uuid = uuid or new_uuid()
+        folder = self._folder(machine.name)
+        own = {key: cast("FolderVolume", volume) for key, volume in volumes.items()}
+        files: list[FileSink] = []
+        try:
+            firmware = _firmware_of(machine)
+            if firmware is not None:
+                files.append(write_new(folder.path / VARIABLES_FILE, _read(firmware.variables)))
+            files.append(write_new(folder.path / DOMAIN_FILE, _xml(machine, own, domain_uuid).encode()))
+            script = run_script(machine.name, _command(machine, own, firmware, serial="mon:stdio"))
+            files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700))
+            folder.settle()
+            command = _command(machine, own, firmware, serial=f"file:{SERIAL_LOG}")
+        except BaseException:
+            for file in files:
+                file.discard()
+            folder.release()
+            raise
+        return FolderDomain(folder, uuid=domain_uuid, files=files, command=[*command, *_DAEMON])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _owner(self, transfer: Transfer) -> str:
+        """Name of the machine that `transfer` is for."""
+        if (name := self._machine_of.get(transfer.id)) is None:
+            raise TargetError(
+                f"the image {quoted(transfer.image_name)} is for no machine of the plan, expected a drive that has it",
+                code="E_PLAN_SOURCE",
+            )
+        return name
+
+    def _folder(self, machine_name: str) -> MachineFolder:
+        """The folder of a machine, made when it is first asked for."""
+        folder = self._folders.get(machine_name)
+        if folder is None or not folder.is_ours:
+            folder = MachineFolder.make(self.path / check_file_name(machine_name, "the machine name"))
+            self._folders[machine_name] = folder
+        return folder
+
+
+def _bootable_firmware() -> frozenset[FirmwareKind]:
+    """BIOS, which comes with QEMU, and EFI when it is installed."""
+    has_efi = any(find_firmware(chipset, secure_boot=False) for chipset in _CHIPSETS)
+    return frozenset(FirmwareKind) if has_efi else frozenset({FirmwareKind.BIOS})
+
+
+def _check_networks(machine: Machine) -> None:
+    """Refuse networks of libvirt, which a folder has not."""
+    for nic in machine.nics:
+        if nic.connection.kind is ConnectionKind.NETWORK:
+            raise TargetError(
+                f"{quoted(nic.network)} goes to the network {quoted(nic.connection.name)}, and a folder has none",
+                code="E_NETWORK",
+                hint=f"Use user, none or bridge:NAME, as in --network '{nic.network}=user'.",
+            )
+
+
+def _firmware_of(machine: Machine) -> EfiFirmware | None:
+    """The EFI firmware that `machine` boots with; None for BIOS."""
+    if machine.firmware.kind is FirmwareKind.BIOS:
+        return None
+    firmware = find_firmware(machine.chipset, secure_boot=machine.firmware.secure_boot)
+    if firmware is None:
+        wanted = "EFI firmware with secure boot" if machine.firmware.secure_boot else "EFI firmware"
+        raise TargetError(
+            f"no {wanted} for {machine.chipset} is installed here",
+            code="E_FIRMWARE",
+            hint="Install it: apt install ovmf",
+        )
+    return firmware
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise file_error(exc, path, "read") from exc
+
+
+def _xml(machine: Machine, volumes: Mapping[str, FolderVolume], domain_uuid: str) -> str:
+    """Domain XML that names the images by absolute path."""
+    sources = {key: VolumeSource(image_format=volume.image_format, path=volume.path) for key, volume in volumes.items()}
+    return identified(domain_xml(machine, sources=sources), domain_uuid)
+
+
+def _command(
+    machine: Machine, volumes: Mapping[str, FolderVolume], firmware: EfiFirmware | None, *, serial: str
+) -> list[str]:
+    """The QEMU command, to be run in the machine's folder."""
+    sources = {
+        key: VolumeSource(image_format=volume.image_format, path=volume.image_name) for key, volume in volumes.items()
+    }
+    settings = QemuSettings(
+        binary=EMULATOR,
+        serial=serial,
+        firmware_code=str(firmware.code) if firmware else "",
+        firmware_vars=VARIABLES_FILE if firmware else "",
+    )
+    return qemu_command(machine, sources=sources, settings=settings)

@@ -1,0 +1,86 @@
+"""Which driver serves which connection URI.
+
+Drivers are entry points of the group ``virt_ova.targets``; the entry point's name is the URI scheme it serves, and one
+driver may have several. ``qemu+ssh`` is ``qemu`` by another road, so only the part before ``+`` counts. A driver is
+imported when it is asked for, and one that cannot be imported spoils nothing but itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, cast
+
+from virt_ova.errors import TargetError
+from virt_ova.target.base import Driver, Target
+from virt_ova.text import printable, quoted
+
+GROUP: Final = "virt_ova.targets"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriverEntry:
+    """One driver that is installed.
+
+    Attributes:
+        schemes: URI schemes it serves, sorted.
+        driver: the driver, or None when it cannot be imported.
+        problem: why it cannot be imported; empty when it can.
+    """
+
+    schemes: tuple[str, ...]
+    driver: Driver | None
+    problem: str = ""
+
+
+def drivers() -> list[DriverEntry]:
+    """Every installed driver, in order of its first scheme; also the broken ones."""
+    points: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        points.setdefault(point.value, []).append(point)
+    return [_entry(same) for same in points.values()]
+
+
+def open_target(uri: str, *, pool: str | None = None) -> Target:
+    """Open the target that `uri` names.
+
+    Args:
+        uri: a connection URI; its scheme chooses the driver.
+        pool: storage pool; the target's default when None.
+
+    Raises:
+        TargetError: no driver serves the scheme or the driver cannot be used (``E_TARGET``), or the driver refuses.
+    """
+    scheme = scheme_of(uri)
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    if (point := known.get(scheme)) is None:
+        raise TargetError(
+            f"no driver installs to {quoted(uri)}, expected a URI that begins with one of "
+            + ", ".join(f"{name}:" for name in sorted(known)),
+            code="E_TARGET",
+            hint="A folder is written dir:PATH, the local hypervisor qemu:///system.",
+        )
+    entry = _entry([point])
+    if entry.driver is None:
+        raise TargetError(entry.problem, code="E_TARGET", hint="Reinstall or remove the package that has this driver.")
+    if missing := entry.driver.missing():
+        raise TargetError(f"the driver {entry.driver.name} cannot be used: {missing}", code="E_TARGET")
+    return entry.driver.open(uri, pool=pool)
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme that chooses the driver: what stands before ``:``, without the transport after ``+``."""
+    head, colon, _ = uri.partition(":")
+    return head.partition("+")[0].lower() if colon else ""
+
+
+def _entry(points: list[EntryPoint]) -> DriverEntry:
+    """The driver that all of `points` name."""
+    schemes = tuple(point.name for point in points)
+    try:
+        driver = cast("Driver", points[0].load())
+    except Exception as exc:  # noqa: BLE001 - a third party's module may fail in any way when it is imported
+        reason = f"{type(exc).__name__}: {printable(str(exc))}"
+        problem = f"the driver {quoted(points[0].value)} cannot be loaded: {reason}"
+        return DriverEntry(schemes=schemes, driver=None, problem=problem)
+    return DriverEntry(schemes=schemes, driver=driver)
