@@ -1,0 +1,71 @@
+"""Packages from the Debian mirror that apt is set up for, unpacked into a cache instead of installed."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.build.appliance.tools import run
+
+_KERNEL = "linux-image-amd64"
+_BUSYBOX = "busybox-static"
+_GRUB: Mapping[str, str] = {"bios": "grub-pc-bin", "efi": "grub-efi-amd64-bin"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """Folders that packages were unpacked into; their names hold the versions."""
+
+    kernel: Path
+    busybox: Path
+    grub: Path
+
+    @property
+    def versions(self) -> tuple[str, str, str]:
+        """What the parts are, with versions."""
+        return self.kernel.name, self.busybox.name, self.grub.name
+
+
+def fetch_parts(firmware: str, cache: Path) -> Parts:
+    """The packages that a disk booted by `firmware` is made of, newest versions, downloaded only once each."""
+    grub = _GRUB[firmware]
+    stanzas = _candidates((_KERNEL, _BUSYBOX, grub))
+    kernel = re.search(r"^Depends: (linux-image-\S+) \(= (\S+)\)", stanzas[_KERNEL], re.MULTILINE)
+    if kernel is None:
+        raise RuntimeError(f"{_KERNEL} names no kernel package:\n{stanzas[_KERNEL]}")
+    return Parts(
+        kernel=_unpack(kernel[1], kernel[2], cache),
+        busybox=_unpack(_BUSYBOX, _version(stanzas[_BUSYBOX]), cache),
+        grub=_unpack(grub, _version(stanzas[grub]), cache),
+    )
+
+
+def _candidates(names: Iterable[str]) -> dict[str, str]:
+    """What apt knows of the version of each package that it would install."""
+    text = run("apt-cache", "show", "--no-all-versions", *names)
+    stanzas = (stanza for stanza in text.split("\n\n") if stanza.startswith("Package: "))
+    return {stanza.split("\n", 1)[0].removeprefix("Package: "): stanza for stanza in stanzas}
+
+
+def _version(stanza: str) -> str:
+    found = re.search(r"^Version: (\S+)", stanza, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"apt names no version:\n{stanza}")
+    return found[1]
+
+
+def _unpack(name: str, version: str, cache: Path) -> Path:
+    folder = cache / f"{name}_{version}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        # apt would drop root's rights to download, and then may not write here.
+        run("apt-get", "-o", "APT::Sandbox::User=root", "download", f"{name}={version}", cwd=Path(scratch))
+        (archive,) = Path(scratch).glob("*.deb")
+        run("dpkg-deb", "--extract", archive, Path(scratch, "root"))
+        Path(scratch, "root").rename(folder)
+    return folder

@@ -1,0 +1,66 @@
+"""The OVF descriptor: ``appliance.ovf``, written as vSphere writes one, with its blanks filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lxml import etree
+
+from tests.build.appliance.spec import ApplianceSpec, ControllerName
+
+_TEMPLATE = Path(__file__).with_name("appliance.ovf")
+_OVF = "http://schemas.dmtf.org/ovf/envelope/1"
+_VMW = "http://www.vmware.com/schema/ovf"
+_CIM = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2"
+_PREFIXES = {
+    "ovf": _OVF,
+    "vmw": _VMW,
+    "rasd": f"{_CIM}/CIM_ResourceAllocationSettingData",
+    "vssd": f"{_CIM}/CIM_VirtualSystemSettingData",
+}
+_CONTROLLERS: Mapping[ControllerName, tuple[int, str]] = {
+    "ide": (5, ""),
+    "AHCI": (20, "vmware.sata.ahci"),
+    "lsilogic": (6, "lsilogic"),
+    "lsilogicsas": (6, "lsilogicsas"),
+    "buslogic": (6, "buslogic"),
+    "VirtualSCSI": (6, "VirtualSCSI"),
+}
+"""Resource type and subtype."""
+
+
+def write_descriptor(spec: ApplianceSpec, *, disk_name: str, disk_size_bytes: int) -> bytes:
+    """The descriptor of an appliance whose disk is the file `disk_name` of `disk_size_bytes`."""
+    envelope = etree.fromstring(_TEMPLATE.read_bytes(), etree.XMLParser(remove_blank_text=True))
+    file = _one(envelope, "ovf:References/ovf:File")
+    file.set(f"{{{_OVF}}}href", disk_name)
+    file.set(f"{{{_OVF}}}size", str(disk_size_bytes))
+    _one(envelope, "ovf:DiskSection/ovf:Disk").set(f"{{{_OVF}}}capacity", str(spec.disk.capacity_mib))
+    system = _one(envelope, "ovf:VirtualSystem")
+    system.set(f"{{{_OVF}}}id", spec.name)
+    _one(system, "ovf:Name").text = spec.name
+    _fill_hardware(_one(system, "ovf:VirtualHardwareSection"), spec)
+    return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+
+
+def _fill_hardware(hardware: etree._Element, spec: ApplianceSpec) -> None:
+    _one(hardware, "ovf:System/vssd:VirtualSystemIdentifier").text = spec.name
+    _one(hardware, "vmw:Config[@vmw:key='firmware']").set(f"{{{_VMW}}}value", spec.disk.firmware)
+    _one(hardware, "ovf:Item[rasd:ResourceType='3']/rasd:VirtualQuantity").text = str(spec.cpus)
+    _one(hardware, "ovf:Item[rasd:ResourceType='4']/rasd:VirtualQuantity").text = str(spec.memory_mib)
+    _one(hardware, "ovf:Item[rasd:ResourceType='10']/rasd:ResourceSubType").text = spec.nic
+    controller = _one(hardware, "ovf:Item[rasd:InstanceID='3']")
+    resource_type, subtype = _CONTROLLERS[spec.controller]
+    _one(controller, "rasd:ResourceType").text = str(resource_type)
+    if subtype:
+        _one(controller, "rasd:ResourceSubType").text = subtype
+    else:
+        controller.remove(_one(controller, "rasd:ResourceSubType"))
+
+
+def _one(parent: etree._Element, path: str) -> etree._Element:
+    """The only element at `path` (an XPath)."""
+    element: etree._Element
+    (element,) = parent.xpath(path, namespaces=_PREFIXES)
+    return element

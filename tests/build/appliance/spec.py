@@ -1,0 +1,54 @@
+"""What can be asked of an appliance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+FirmwareName: TypeAlias = Literal["bios", "efi"]
+ControllerName: TypeAlias = Literal["ide", "AHCI", "lsilogic", "lsilogicsas", "buslogic", "VirtualSCSI"]
+"""A controller, as VMware's ``rasd:ResourceSubType`` names it; ``ide`` has none, ``AHCI`` is ``vmware.sata.ahci``."""
+
+_EFI_MEMORY_MIB = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiskSpec:
+    """The boot disk.
+
+    Attributes:
+        firmware: what boots it.
+        capacity_mib: size of the disk as the guest sees it.
+        without_drivers: kernel modules to leave out of the initramfs (``mptspi``).
+        panics: leave the initramfs out, so that the kernel panics for want of a root file system.
+    """
+
+    firmware: FirmwareName = "bios"
+    capacity_mib: int = 256
+    without_drivers: frozenset[str] = frozenset()
+    panics: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApplianceSpec:
+    """A whole appliance: its boot disk, and the machine that its descriptor asks for.
+
+    Attributes:
+        name: name of the virtual system; also begins the file names in the package.
+        disk: the boot disk.
+        controller: what the disk is attached to.
+        nic: subtype of the network adapter (``E1000``, ``VmxNet3``, ``PCNet32``).
+        cpus: processors.
+        memory_mib: memory; GRUB hangs under EFI with less than 512.
+    """
+
+    name: str = "appliance"
+    disk: DiskSpec = field(default_factory=DiskSpec)
+    controller: ControllerName = "lsilogic"
+    nic: str = "E1000"
+    cpus: int = 1
+    memory_mib: int = 256
+
+    def __post_init__(self) -> None:
+        if self.disk.firmware == "efi" and self.memory_mib < _EFI_MEMORY_MIB:
+            raise ValueError(f"{self.memory_mib} MiB of memory: EFI needs {_EFI_MEMORY_MIB}")
