@@ -1,0 +1,134 @@
+"""Which controller takes the drives of each controller of the package.
+
+A controller is kept where the target has the very same chip *and* the machine's firmware can boot from it. What was
+tried on QEMU 7.2 with SeaBIOS 1.16 and OVMF 2022.11: SeaBIOS boots from all that QEMU has; OVMF sees no disk behind
+LSI, LSI SAS or PVSCSI, only AHCI, virtio and NVMe. VMware's ``lsilogic`` is an LSI 53C1030; libvirt's model of that
+name is a 53C895A, for which guests need another driver (sym53c8xx, not mptspi). libvirt has no BusLogic, and none of
+its versions in long-term distributions has NVMe.
+
+The substitute is AHCI: its driver is in nearly every guest, and in nearly every initramfs made on VMware or VirtualBox,
+where CD drives hang on it, while a virtio driver often is not. Windows before 8 is the exception: it has an AHCI driver
+only if it was installed with one, but always that of the PIIX IDE controller, where its CD drive was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from virt_ova.ovf.envelope import Item, OperatingSystem, ResourceType
+from virt_ova.plan.board import Board
+from virt_ova.plan.guest import is_old_windows
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.machine import Bus
+from virt_ova.text import quoted
+
+CONTROLLER_TYPES = frozenset(
+    {
+        ResourceType.IDE_CONTROLLER,
+        ResourceType.SCSI_CONTROLLER,
+        ResourceType.OTHER_STORAGE,
+        ResourceType.FC_HBA,
+        ResourceType.ISCSI_HBA,
+    },
+)
+"""Items that drives hang on."""
+
+VIRTIO_SCSI = "virtio-scsi"
+
+_SAME_CHIP = {
+    "lsilogicsas": ("lsisas1068", "mptsas1068"),
+    "lsisas1068": ("lsisas1068", "mptsas1068"),
+    "virtualscsi": ("vmpvscsi", "pvscsi"),
+    "pvscsi": ("vmpvscsi", "pvscsi"),
+    "vmpvscsi": ("vmpvscsi", "pvscsi"),
+    "virtio": (VIRTIO_SCSI, "virtio-scsi-pci"),
+    "virtio-scsi": (VIRTIO_SCSI, "virtio-scsi-pci"),
+    "virtioscsi": (VIRTIO_SCSI, "virtio-scsi-pci"),
+}
+"""SCSI subtypes that QEMU has as the same chip: libvirt's model and QEMU's device."""
+
+_NO_SUCH_CHIP = {
+    "lsilogic": "QEMU's 'lsilogic' is another chip (53C895A, not 53C1030) that needs another driver",
+    "buslogic": "libvirt has no BusLogic controller",
+}
+_AHCI = frozenset({"ahci", "vmware.sata.ahci", "sata", "ich9-ahci", "intelahci"})
+_NVME = frozenset({"nvme", "vmware.nvme.controller"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Home:
+    """Where drives go.
+
+    Attributes:
+        bus: of the controller.
+        model: libvirt's, empty for the bus's only one.
+        change: why it is not what the package asked for; empty when it is.
+    """
+
+    bus: Bus
+    model: str = ""
+    change: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.bus} {self.model}".rstrip()
+
+
+def choose_home(item: Item, board: Board, host: HostCapabilities, os: OperatingSystem) -> Home | None:
+    """Where the drives of controller `item` go; None when it is no controller that a machine here can have."""
+    match item.resource_type:
+        case ResourceType.IDE_CONTROLLER if board.has_ide:
+            return Home(bus=Bus.IDE)
+        case ResourceType.IDE_CONTROLLER:
+            return Home(bus=Bus.SATA, change=f"chipset {board.chipset} has no IDE, and nearly every guest has AHCI")
+        case ResourceType.SCSI_CONTROLLER:
+            return _scsi_home(item, board, host, os)
+        case ResourceType.OTHER_STORAGE:
+            return _other_home(item, board, host, os)
+        case _:
+            return None
+
+
+def substitute(board: Board, os: OperatingSystem, change: str) -> Home:
+    """The controller that the guest most likely boots from, when it cannot have its own because of `change`."""
+    if is_old_windows(os) and board.has_ide:
+        return Home(bus=Bus.IDE, change=f"{change}; Windows before 8 always has the IDE driver")
+    return Home(bus=Bus.SATA, change=f"{change}; nearly every guest has the AHCI driver")
+
+
+def _scsi_home(item: Item, board: Board, host: HostCapabilities, os: OperatingSystem) -> Home:
+    """The first of the preference list that can be kept, else a substitute for the first that is known."""
+    obstacles = []
+    for subtype in item.subtypes:
+        if subtype in _SAME_CHIP:
+            model, device = _SAME_CHIP[subtype]
+            if not (obstacle := _obstacle(model, device, board, host)):
+                return Home(bus=Bus.SCSI, model=model)
+            obstacles.append(obstacle)
+        elif subtype in _NO_SUCH_CHIP:
+            obstacles.append(_NO_SUCH_CHIP[subtype])
+    return substitute(board, os, next(iter(obstacles), _unknown(item)))
+
+
+def _obstacle(model: str, device: str, board: Board, host: HostCapabilities) -> str:
+    """Why `model` cannot be kept; empty when it can."""
+    if not host.has_device(device):
+        return f"the host's emulator has no {device}"
+    if board.is_efi and model != VIRTIO_SCSI:
+        return f"EFI firmware has no driver for {model} and could not boot from it"
+    return ""
+
+
+def _unknown(item: Item) -> str:
+    if not item.subtypes:
+        return "the package names no model"
+    return f"the model {quoted(item.subtypes[0])} is not known"
+
+
+def _other_home(item: Item, board: Board, host: HostCapabilities, os: OperatingSystem) -> Home | None:
+    if not item.subtypes or _AHCI.intersection(item.subtypes):
+        return Home(bus=Bus.SATA)
+    if _NVME.intersection(item.subtypes):
+        return substitute(board, os, "libvirt cannot emulate NVMe")
+    if any(_SAME_CHIP.get(subtype, ("",))[0] == VIRTIO_SCSI for subtype in item.subtypes):
+        return _scsi_home(item, board, host, os)
+    return None

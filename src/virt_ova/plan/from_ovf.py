@@ -1,0 +1,165 @@
+"""From an OVF descriptor to an install plan: the policy of this project, in one pass.
+
+    systems  ->  one machine each: names, board, processors, storage, network, the rest
+             ->  transfers, in the order of the package
+             ->  decisions and findings: what became of each piece, and why
+
+Pure: what the package's files are and what the host can do comes in as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from virt_ova.errors import PlanError
+from virt_ova.findings import Severity
+from virt_ova.ovf.envelope import Envelope, VirtualSystem
+from virt_ova.plan.berths import plan_berths
+from virt_ova.plan.board import choose_board
+from virt_ova.plan.devices import plan_cpus, plan_devices, plan_memory
+from virt_ova.plan.drives import plan_drives
+from virt_ova.plan.guest import is_windows
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.inputs import DiskSource
+from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.machine import Machine
+from virt_ova.plan.nics import check_networks, plan_nics
+from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan, PackageIdentity
+from virt_ova.plan.systems import Blueprint, choose_systems
+from virt_ova.plan.transfers import Transfers
+from virt_ova.text import quoted
+
+
+def make_plan(
+    envelope: Envelope,
+    *,
+    identity: PackageIdentity,
+    disks: Mapping[str, DiskSource],
+    files: Mapping[str, DiskSource],
+    host: HostCapabilities,
+    options: InstallOptions,
+) -> InstallPlan:
+    """What an install will do.
+
+    Args:
+        envelope: the descriptor.
+        identity: which package it is.
+        disks: every disk of the DiskSection that can be had, by ``ovf:diskId``; blank ones included.
+        files: every File that can fill a CD, floppy or disk drive without a Disk, by ``ovf:id``.
+        host: what the target offers.
+        options: what the user chose.
+
+    Raises:
+        PlanError: there is nothing to install (``E_OVF_HARDWARE``), the guest's processor is not to be had
+            (``E_NOT_SUPPORTED``), an option does not fit the package or the host (``E_OPTION``, ``E_NAME``,
+            ``E_NETWORK``, ``E_VIRT_TYPE``), the host lacks the firmware (``E_FIRMWARE``), a drive refers to nothing or
+            to what is taken (``E_OVF_REF``), or a quantity is beyond any machine (``E_OVF_VALUE``).
+    """
+    _check_options(envelope, options)
+    ledger = Ledger()
+    blueprints = choose_systems(envelope, identity, options, ledger)
+    check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
+    transfers = Transfers(disks=disks, files=files, options=options, ledger=ledger)
+    workshop = _Workshop(identity=identity, host=host, options=options, transfers=transfers, ledger=ledger)
+    interfaces = {disk.id: disk.interface for disk in envelope.disks}
+    machines = []
+    for blueprint in blueprints:
+        ledger.prefix = f"{blueprint.name}: " if len(blueprints) > 1 else ""
+        machines.append(_plan_machine(blueprint, workshop, interfaces))
+    ledger.prefix = ""
+    for disk_id in transfers.unused_disks():
+        message = f"disk {quoted(disk_id)} is attached to no machine and is not installed"
+        ledger.note("DISK_UNUSED", Severity.WARNING, message)
+    return InstallPlan(
+        package=identity,
+        machines=tuple(machines),
+        transfers=transfers.in_package_order(),
+        decisions=tuple(ledger.decisions),
+        findings=(*envelope.findings, *ledger.findings),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Workshop:
+    """What all machines of a plan have in common."""
+
+    identity: PackageIdentity
+    host: HostCapabilities
+    options: InstallOptions
+    transfers: Transfers
+    ledger: Ledger
+
+
+def _check_options(envelope: Envelope, options: InstallOptions) -> None:
+    known = [option.id for option in envelope.deployment_options]
+    if options.deployment_option is not None and options.deployment_option not in known:
+        there = ", ".join(quoted(each) for each in known) or "none"
+        raise PlanError(
+            f"the package has no deployment option {quoted(options.deployment_option)}, it has: {there}",
+            code="E_OPTION",
+        )
+    if options.disk_mode is not DiskMode.EXPAND and options.image_format is not ImageFormat.QCOW2:
+        raise PlanError(
+            f"disk mode {options.disk_mode} makes {ImageFormat.QCOW2} images, not {options.image_format}",
+            code="E_OPTION",
+            hint="use --disk-mode expand for raw images",
+        )
+
+
+def _virt_type(host: HostCapabilities, options: InstallOptions) -> str:
+    if options.virt_type is None:
+        return next(iter(host.virt_types), "")
+    if host.virt_types and options.virt_type not in host.virt_types:
+        raise PlanError(
+            f"the host cannot run machines of type {quoted(options.virt_type)}, it can: {', '.join(host.virt_types)}",
+            code="E_VIRT_TYPE",
+            hint="leave --virt-type out to get the best there is",
+        )
+    return options.virt_type
+
+
+def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping[str, str]) -> Machine:
+    system, hardware, items = blueprint.system, blueprint.hardware, blueprint.items
+    host, options, ledger = workshop.host, workshop.options, workshop.ledger
+    board = choose_board(hardware, items, host, ledger)
+    cpus = plan_cpus(items, ledger)
+    memory_bytes = plan_memory(items, ledger)
+    berths = plan_berths(items, board, host, system.os, ledger)
+    drives = plan_drives(items, berths, machine=blueprint.name, interfaces=interfaces, transfers=workshop.transfers)
+    nics = plan_nics(items, hardware.system_types, options.networks, host, ledger)
+    devices = plan_devices(items, board, host, ledger)
+    return Machine(
+        name=blueprint.name,
+        title=system.name or system.id,
+        package=workshop.identity.name,
+        description=_description(system),
+        cpus=cpus,
+        memory_bytes=memory_bytes,
+        os_type=system.os.type,
+        chipset=board.chipset,
+        virt_type=_virt_type(host, options),
+        firmware=board.firmware,
+        controllers=berths.bays.controllers,
+        drives=drives,
+        nics=nics,
+        serial_ports=devices.serial_ports,
+        parallel_ports=devices.parallel_ports,
+        video=devices.video,
+        sound=devices.sound,
+        usb=devices.usb,
+        has_tpm=devices.has_tpm,
+        clock="localtime" if is_windows(system.os) else "utc",
+    )
+
+
+def _description(system: VirtualSystem) -> str:
+    """The annotation, else the product's name, vendor and version."""
+    if system.annotation:
+        return system.annotation
+    product = next(iter(system.products), None)
+    if product is None:
+        return ""
+    version = product.full_version or product.version
+    return " ".join(part for part in (product.vendor, product.name, version) if part)

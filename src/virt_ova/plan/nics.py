@@ -1,0 +1,144 @@
+"""Network interfaces of a machine.
+
+The model is kept where QEMU has the same chip. libvirt passes any word on and QEMU refuses it only at start, so what is
+not known here is never passed on. MAC addresses are never taken from a package: two machines made from it would clash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from virt_ova.errors import PlanError
+from virt_ova.findings import Severity
+from virt_ova.ovf.envelope import Envelope, Item
+from virt_ova.ovf.hardware import nics
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.machine import Connection, ConnectionKind, Nic
+from virt_ova.text import quoted
+
+_SAME_CHIP = {
+    "pcnet32": "pcnet",
+    "pcnet": "pcnet",
+    "vlance": "pcnet",
+    "e1000": "e1000-82545em",
+    "82545em": "e1000-82545em",
+    "82540em": "e1000",
+    "e1000e": "e1000e",
+    "vmxnet3": "vmxnet3",
+    "virtio": "virtio",
+    "virtionet": "virtio",
+    "virtio-net": "virtio",
+    "rtl8139": "rtl8139",
+}
+"""Subtypes that QEMU has as the same chip. VMware's E1000 is an 82545EM; VirtualBox's is an 82540EM by default."""
+
+_VIRTUALBOX_CHIP = {"e1000": "e1000"}
+
+_OTHER_CHIP = {
+    "flexible": ("pcnet", "without VMware's driver in the guest a flexible adapter is a PCnet"),
+    "vmxnet": ("e1000-82545em", "QEMU has no vmxnet before version 3"),
+    "vmxnet2": ("e1000-82545em", "QEMU has no vmxnet before version 3"),
+    "sriov": ("e1000-82545em", "a host's network card cannot be passed through by a package: it is emulated"),
+    "sriovethernetcard": (
+        "e1000-82545em",
+        "a host's network card cannot be passed through by a package: it is emulated",
+    ),
+    "e10000": ("e1000-82545em", "'E10000' is taken as a misspelt E1000"),
+}
+_SUBSTITUTES = ("e1000-82545em", "e1000", "e1000e", "virtio")
+_DEVICES = {"virtio": "virtio-net-pci"}
+"""QEMU's names where libvirt's model differs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    model: str
+    change: str = ""
+
+
+def plan_nics(
+    items: Iterable[Item],
+    system_types: Sequence[str],
+    networks: Mapping[str, Connection],
+    host: HostCapabilities,
+    ledger: Ledger,
+) -> tuple[Nic, ...]:
+    """The network interfaces among `items`, plugged into `networks` by the package's name, else the host's default."""
+    same_chip = _SAME_CHIP
+    if any(word.lower().startswith("virtualbox") for word in system_types):
+        same_chip = _SAME_CHIP | _VIRTUALBOX_CHIP
+    planned = []
+    for item in nics(items):
+        network = next(iter(item.connections), "")
+        connection = networks.get(network)
+        if connection is None:
+            connection = host.default_connection
+            ledger.note(
+                "NETWORK_DEFAULT",
+                Severity.INFO,
+                f"network {quoted(network)} is not named by an option and goes to {describe(connection)}",
+                item.where,
+            )
+        choice = _choose(item, same_chip, host)
+        result = f"{choice.model} on {describe(connection)}"
+        if choice.change:
+            ledger.mapped(item, result, choice.change)
+        else:
+            ledger.kept(item, result)
+        planned.append(Nic(model=choice.model, network=network, connection=connection))
+    return tuple(planned)
+
+
+def check_networks(envelope: Envelope, items: Iterable[Item], networks: Mapping[str, Connection]) -> None:
+    """Refuse options for networks that the package has not.
+
+    Raises:
+        PlanError: there is one (``E_NETWORK``).
+    """
+    known = dict.fromkeys([network.name for network in envelope.networks])
+    known |= dict.fromkeys(name for item in nics(items) for name in item.connections)
+    for name in networks:
+        if name not in known:
+            there = ", ".join(quoted(each) for each in known) or "none"
+            raise PlanError(
+                f"the package has no network {quoted(name)}, it has: {there}",
+                code="E_NETWORK",
+                hint="name one of them, as --network 'OVF NAME=TARGET'",
+            )
+
+
+def describe(connection: Connection) -> str:
+    """``network:default``, ``bridge:br0``, ``user`` or ``none``: the words of ``--network``."""
+    is_named = connection.kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
+    return f"{connection.kind}:{connection.name}" if is_named else connection.kind.value
+
+
+def _choose(item: Item, same_chip: Mapping[str, str], host: HostCapabilities) -> _Choice:
+    """The first of the preference list that can be kept, else a substitute."""
+    for subtype in item.subtypes:
+        model = same_chip.get(subtype)
+        if model and _has(host, model):
+            return _Choice(model=model)
+    for subtype in item.subtypes:
+        if subtype in _OTHER_CHIP:
+            model, change = _OTHER_CHIP[subtype]
+            return _Choice(model=model if _has(host, model) else _substitute(host), change=change)
+    return _Choice(model=_substitute(host), change=_why(item, same_chip))
+
+
+def _why(item: Item, same_chip: Mapping[str, str]) -> str:
+    if not item.subtypes:
+        return "the package names no model"
+    if missing := [same_chip[subtype] for subtype in item.subtypes if subtype in same_chip]:
+        return f"the host's emulator has no {missing[0]}"
+    return f"the model {quoted(item.subtypes[0])} is not known"
+
+
+def _has(host: HostCapabilities, model: str) -> bool:
+    return host.has_device(_DEVICES.get(model, model))
+
+
+def _substitute(host: HostCapabilities) -> str:
+    return next((model for model in _SUBSTITUTES if _has(host, model)), _SUBSTITUTES[-1])

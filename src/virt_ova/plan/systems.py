@@ -1,0 +1,110 @@
+"""Which machines a package makes, in which order and under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from virt_ova.errors import PlanError
+from virt_ova.findings import Severity
+from virt_ova.ovf.envelope import Envelope, Item, StartupItem, VirtualHardware, VirtualSystem, VirtualSystemCollection
+from virt_ova.ovf.hardware import choose_hardware, effective_items
+from virt_ova.plan.guest import is_arm
+from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.naming import check_name, machine_name, unique_name
+from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.plan import PackageIdentity
+from virt_ova.text import quoted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blueprint:
+    """A system of the package that becomes a machine.
+
+    Attributes:
+        system: as the package has it.
+        hardware: the section that is realised.
+        items: its hardware under the chosen deployment option.
+        name: of the machine, safe and unique in the plan.
+    """
+
+    system: VirtualSystem
+    hardware: VirtualHardware
+    items: tuple[Item, ...]
+    name: str
+
+
+def choose_systems(
+    envelope: Envelope, identity: PackageIdentity, options: InstallOptions, ledger: Ledger
+) -> tuple[Blueprint, ...]:
+    """The package's systems in the order of their start.
+
+    Raises:
+        PlanError: there is none, or one has no hardware (``E_OVF_HARDWARE``) or an ARM processor
+            (``E_NOT_SUPPORTED``); the chosen name cannot be used (``E_NAME``).
+    """
+    systems = tuple(_systems(envelope.content, envelope.startup))
+    if not systems:
+        raise PlanError("the descriptor has no VirtualSystem, so there is no machine to make", code="E_OVF_HARDWARE")
+    chosen: list[Blueprint] = []
+    for system in systems:
+        hardware = _hardware(system, ledger)
+        name = _name(system, identity, options, is_only=len(systems) == 1)
+        blueprint = Blueprint(
+            system=system,
+            hardware=hardware,
+            items=effective_items(envelope, hardware, options.deployment_option),
+            name=unique_name(name, {each.name for each in chosen}),
+        )
+        _note_name(blueprint, options, ledger)
+        chosen.append(blueprint)
+    return tuple(chosen)
+
+
+def _systems(
+    content: Sequence[VirtualSystem | VirtualSystemCollection], startup: Sequence[StartupItem]
+) -> Iterator[VirtualSystem]:
+    """All systems in the order of their start: by StartupSection, then by the descriptor (DSP0243 9.7)."""
+    orders = {item.system_id: item.order for item in startup}
+    for each in sorted(content, key=lambda each: orders.get(each.id, 0)):
+        if isinstance(each, VirtualSystem):
+            yield each
+        else:
+            yield from _systems(each.content, each.startup)
+
+
+def _hardware(system: VirtualSystem, ledger: Ledger) -> VirtualHardware:
+    hardware = choose_hardware(system)
+    if hardware is None:
+        raise PlanError(
+            f"system {quoted(system.name or system.id)} has no VirtualHardwareSection, so no machine can be made",
+            code="E_OVF_HARDWARE",
+            where=system.where,
+        )
+    if is_arm(system.os):
+        raise PlanError(
+            f"the guest {quoted(system.os.type)} needs an ARM processor, expected one for x86",
+            code="E_NOT_SUPPORTED",
+            where=system.where,
+        )
+    if len(system.hardware) > 1:
+        types = quoted(" ".join(hardware.system_types))
+        message = f"of {len(system.hardware)} hardware sections the one for {types} is taken"
+        ledger.note("HW_ALTERNATIVE", Severity.INFO, message, system.where)
+    return hardware
+
+
+def _name(system: VirtualSystem, identity: PackageIdentity, options: InstallOptions, *, is_only: bool) -> str:
+    """The user's name; for one of several machines with the system's behind it; else the package's."""
+    own = system.name or system.id or identity.name.removesuffix(".ova").removesuffix(".ovf")
+    if options.name is None:
+        return machine_name(own)
+    chosen = check_name(options.name)
+    return chosen if is_only else machine_name(f"{chosen}-{own}")
+
+
+def _note_name(blueprint: Blueprint, options: InstallOptions, ledger: Ledger) -> None:
+    own = blueprint.system.name or blueprint.system.id
+    if own and options.name is None and own != blueprint.name:
+        message = f"system {quoted(own)} becomes machine {quoted(blueprint.name)}"
+        ledger.note("NAME_MAPPED", Severity.INFO, message, blueprint.system.where)

@@ -1,0 +1,113 @@
+"""Which images an install makes, and how each is placed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from virt_ova.disk.base import DiskFormat
+from virt_ova.errors import PlanError
+from virt_ova.findings import Severity
+from virt_ova.ovf.envelope import Item
+from virt_ova.ovf.hardware import HostKind, HostReference
+from virt_ova.plan.inputs import DiskSource
+from virt_ova.plan.ledger import Ledger, label
+from virt_ova.plan.machine import DriveKind
+from virt_ova.plan.naming import image_name
+from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.plan import DiskMode, ImageFormat, Transfer
+from virt_ova.text import quoted
+
+
+@dataclass(kw_only=True, slots=True)
+class Transfers:
+    """The images of one plan while it is made.
+
+    Attributes:
+        disks: the package's disks, by ``ovf:diskId``.
+        files: the package's files that are images, by ``ovf:id``.
+        options: choices for the install.
+        ledger: takes findings.
+        by_id: the transfers so far.
+    """
+
+    disks: Mapping[str, DiskSource]
+    files: Mapping[str, DiskSource]
+    options: InstallOptions
+    ledger: Ledger
+    by_id: dict[str, Transfer] = field(default_factory=dict)
+    _kinds: dict[str, DriveKind] = field(default_factory=dict)
+    _counts: dict[tuple[str, DriveKind], int] = field(default_factory=dict)
+
+    def add(self, machine: str, item: Item, kind: DriveKind, reference: HostReference) -> str:
+        """Id of the transfer that fills a drive of `machine` with what `reference` names.
+
+        CDs and floppies are made once, however many drives have them.
+
+        Raises:
+            PlanError: the package has no such disk or file, or a disk is attached twice (``E_OVF_REF``).
+        """
+        source = self._source(item, reference)
+        transfer_id = reference.id if reference.kind is HostKind.DISK else f"file/{reference.id}"
+        if transfer_id not in self.by_id:
+            self.by_id[transfer_id] = self._transfer(transfer_id, machine, kind, source)
+            self._kinds[transfer_id] = kind
+        elif not self._is_shareable(transfer_id, kind, source):
+            raise PlanError(
+                f"{label(item)} is filled by {reference.kind} {quoted(reference.id)}, which fills another drive",
+                code="E_OVF_REF",
+                where=item.where,
+            )
+        return transfer_id
+
+    def in_package_order(self) -> tuple[Transfer, ...]:
+        """All transfers, blank ones last, the others as their members stand in the package."""
+        offsets = {source.member: source.file_offset for source in [*self.files.values(), *self.disks.values()]}
+        return tuple(sorted(self.by_id.values(), key=lambda each: (not each.member, offsets.get(each.member, 0))))
+
+    def unused_disks(self) -> tuple[str, ...]:
+        """Ids of the package's disks that no drive has."""
+        return tuple(disk_id for disk_id in self.disks if disk_id not in self.by_id)
+
+    def _source(self, item: Item, reference: HostReference) -> DiskSource:
+        sources = self.disks if reference.kind is HostKind.DISK else self.files
+        if (source := sources.get(reference.id)) is None:
+            raise PlanError(
+                f"{label(item)} is filled by {reference.kind} {quoted(reference.id)}, which the package does not have",
+                code="E_OVF_REF",
+                where=item.where,
+            )
+        return source
+
+    def _is_shareable(self, transfer_id: str, kind: DriveKind, source: DiskSource) -> bool:
+        """Whether another drive of that kind can have the same image."""
+        is_same = self._kinds[transfer_id] is kind and self.by_id[transfer_id].member == source.member
+        return is_same and kind is not DriveKind.DISK
+
+    def _transfer(self, transfer_id: str, machine: str, kind: DriveKind, source: DiskSource) -> Transfer:
+        number = self._counts.get((machine, kind), 0) + 1
+        self._counts[machine, kind] = number
+        image_format = self.options.image_format if kind is DriveKind.DISK else ImageFormat.RAW
+        return Transfer(
+            id=transfer_id,
+            member=source.member,
+            file_format=source.file_format,
+            capacity_bytes=source.capacity_bytes,
+            image_format=image_format,
+            mode=self._mode(kind, source),
+            image_name=image_name(machine, number, kind, image_format),
+        )
+
+    def _mode(self, kind: DriveKind, source: DiskSource) -> DiskMode:
+        """What the user chose, where the member allows it."""
+        wanted = self.options.disk_mode
+        if wanted is DiskMode.EXPAND or not source.member or kind is not DriveKind.DISK:
+            return DiskMode.EXPAND
+        if wanted is DiskMode.TRANSPLANT and source.file_format != DiskFormat.VMDK_STREAM:
+            self.ledger.note(
+                "DISK_MODE",
+                Severity.INFO,
+                f"disk {quoted(source.id)} is {source.file_format}, which cannot be transplanted: it is expanded",
+            )
+            return DiskMode.EXPAND
+        return wanted
