@@ -79,6 +79,13 @@ def copy_disk(
     sink.finish(writer.size_bytes)
 
 
+def write_blank(writer: DiskWriter, sink: Sink) -> None:
+    """Write a disk without a single stored block to `sink`, and make it durable. Raises `TargetError`."""
+    for offset, data in writer.metadata(bytearray()):
+        sink.write_at(offset, [data])
+    sink.finish(writer.size_bytes)
+
+
 class _Copy:
     """One run of `copy_disk`."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from virt_ova.disk.base import Buffer
+from virt_ova.disk.direct import DirectFile
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.text import quoted
 
@@ -34,6 +35,7 @@ class FileSink:
         """Own `descriptor`, open for writing on the regular file `path`; use `create` or `adopt`."""
         self.path = path
         self._descriptor = descriptor
+        self._direct = DirectFile.reopen(descriptor)
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)
 
@@ -78,6 +80,8 @@ class FileSink:
             TargetError: the write failed (``E_IO``).
         """
         try:
+            if self._direct and self._direct.write(offset, buffers):
+                return
             for first in range(0, len(buffers), _BATCH):
                 offset = self._write_batch(offset, buffers[first : first + _BATCH])
         except OSError as exc:
@@ -100,7 +104,9 @@ class FileSink:
             self.close()
 
     def close(self) -> None:
-        """Release the descriptor; may be called again."""
+        """Release the descriptors; may be called again."""
+        if self._direct:
+            self._direct.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -1,0 +1,105 @@
+"""One disk of a package to a local file."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from virt_ova.disk.sink import FileSink
+from virt_ova.errors import PackageError
+from virt_ova.journal import Journal
+from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
+from virt_ova.package.verify import Trust
+from virt_ova.placement import open_placement
+from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.text import quoted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertResult:
+    """A disk that was converted.
+
+    Attributes:
+        disk: its id in the package.
+        path: the new image.
+        image_format: of the new image.
+        mode: how it was placed.
+        capacity_bytes: size of the guest's disk.
+        trust: how far its bytes were verified.
+        elapsed_seconds: from opening the package to the end.
+    """
+
+    disk: str
+    path: Path
+    image_format: ImageFormat
+    mode: DiskMode
+    capacity_bytes: int
+    trust: Trust
+    elapsed_seconds: float
+
+
+def convert(
+    source: PackageSource,
+    output: str | os.PathLike[str],
+    *,
+    disk: str | None = None,
+    image_format: ImageFormat = ImageFormat.QCOW2,
+    mode: DiskMode = DiskMode.EXPAND,
+    verify: bool = True,
+    monitor: Monitor | None = None,
+) -> ConvertResult:
+    """Write one disk of a package to the new file `output`.
+
+    Args:
+        source: path of an OVA, an OVF or a folder, or an open binary file.
+        output: a file that does not exist yet.
+        disk: id of the disk; may be None when the package has only one.
+        image_format: of the new file.
+        mode: how it is placed.
+        verify: check the manifest.
+        monitor: is told of progress.
+
+    Raises:
+        VirtOvaError: it failed, and `output` was taken back.
+    """
+    started, listener = time.monotonic(), monitor or SilentMonitor()
+    with open_package(source) as package:
+        chosen = _choose(package, disk)
+        trust = package.check_manifest() if verify else Trust.UNVERIFIED
+        placement = open_placement(
+            package,
+            chosen.require_member() if chosen.file_name else None,
+            capacity_bytes=chosen.capacity_bytes,
+            image_format=image_format,
+        )
+        with Journal(listener) as journal:
+            path = Path(output)
+            sink = journal.make(f"file {path}", partial(FileSink.create, path))
+            placement.write(sink, verify=verify, monitor=listener)
+    return ConvertResult(
+        disk=chosen.id,
+        path=path,
+        image_format=image_format,
+        mode=mode,
+        capacity_bytes=placement.capacity_bytes,
+        trust=trust,
+        elapsed_seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _choose(package: Package, disk_id: str | None) -> PackageDisk:
+    ids = ", ".join(quoted(disk.id) for disk in package.disks) or "none"
+    chosen = [disk for disk in package.disks if disk_id in {None, disk.id}]
+    if len(chosen) == 1:
+        return chosen[0]
+    found = f"no disk {quoted(disk_id)}" if disk_id is not None else f"{len(chosen)} disks"
+    raise PackageError(
+        f"the package has {found}, expected one of {ids}",
+        code="E_PKG_DISK",
+        where=package.name,
+        hint="Choose one with --disk ID; 'virt-ova disks' lists them.",
+    )

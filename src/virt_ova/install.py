@@ -1,0 +1,243 @@
+"""The story of an install.
+
+    package -> plan -> check -> volumes -> domains -> start
+
+Nothing is written before the target has agreed to the whole plan; every volume is verified while it is written; domains
+are defined last; and whatever goes wrong, at any point, what this run made is taken back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from virt_ova.disk.opener import open_disk
+from virt_ova.errors import PlanError
+from virt_ova.findings import Finding
+from virt_ova.journal import Journal
+from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
+from virt_ova.package.verify import Trust
+from virt_ova.placement import Placement, open_placement
+from virt_ova.plan.from_ovf import make_plan
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.inputs import DiskSource
+from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.plan import InstallPlan, PackageIdentity, Transfer
+from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.target.base import BootReport, Domain, Target, Volume
+from virt_ova.target.registry import open_target
+from virt_ova.text import quoted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstalledDomain:
+    """A machine that was defined."""
+
+    name: str
+    uuid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstalledVolume:
+    """A disk image that was made; `mode` is a word of `virt_ova.plan.plan.DiskMode`."""
+
+    name: str
+    path: str
+    pool: str
+    capacity_bytes: int
+    mode: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallResult:
+    """What an install left on the target.
+
+    Attributes:
+        domains: the machines.
+        volumes: their images.
+        trust: how far the package was verified.
+        findings: of the package and of the plan.
+        booted: what was seen of the started machine; None when it was not watched.
+        elapsed_seconds: from opening the package to the end.
+    """
+
+    domains: tuple[InstalledDomain, ...]
+    volumes: tuple[InstalledVolume, ...]
+    trust: Trust
+    findings: tuple[Finding, ...]
+    booted: BootReport | None
+    elapsed_seconds: float
+
+
+def plan_install(
+    package: Package, options: InstallOptions | None = None, *, host: HostCapabilities | None = None
+) -> InstallPlan:
+    """Decide what an install of `package` would do; writes nothing.
+
+    Args:
+        package: an open package.
+        options: choices; the defaults when None.
+        host: what the target offers (`Target.capabilities`); a host that has everything when None.
+
+    Raises:
+        DiskError: a disk whose size only its image tells cannot be read.
+        PackageError: a file that the machine needs is not in the package.
+        PlanError: an option cannot be realised.
+    """
+    return make_plan(
+        package.envelope,
+        identity=PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest()),
+        disks={disk.id: _disk_source(disk) for disk in package.disks},
+        files={file.id: _file_source(file) for file in package.files},
+        host=host or HostCapabilities(),
+        options=options or InstallOptions(),
+    )
+
+
+def install(
+    source: PackageSource,
+    target: str,
+    *,
+    options: InstallOptions | None = None,
+    plan: InstallPlan | None = None,
+    monitor: Monitor | None = None,
+) -> InstallResult:
+    """Install a package.
+
+    Args:
+        source: path of an OVA, an OVF or a folder, or an open binary file.
+        target: connection URI (``qemu:///system``, ``dir:machines``).
+        options: choices; the defaults when None.
+        plan: a plan made before, perhaps edited; made now when None.
+        monitor: is told of progress.
+
+    Raises:
+        VirtOvaError: it failed, and everything this run made was taken back.
+        RollbackError: it failed, and something could not be taken back.
+    """
+    started = time.monotonic()
+    choices = options or InstallOptions()
+    with open_package(source) as package, open_target(target, pool=choices.pool) as connection:
+        todo = plan or plan_install(package, choices, host=connection.capabilities)
+        run = _Install(package, connection, todo, choices, monitor or SilentMonitor())
+        return run.carry_out(started)
+
+
+class _Install:
+    """One run of `install`."""
+
+    def __init__(
+        self, package: Package, target: Target, plan: InstallPlan, options: InstallOptions, monitor: Monitor
+    ) -> None:
+        self._package, self._target, self._plan = package, target, plan
+        self._options, self._monitor = options, monitor
+
+    def carry_out(self, started: float) -> InstallResult:
+        """Check, make, start; take everything back on failure."""
+        trust = self._check_package()
+        placements = {transfer.id: self._open(transfer) for transfer in self._plan.transfers}
+        self._target.check(self._plan, {name: placed.needed_bytes for name, placed in placements.items()})
+        with Journal(self._monitor) as journal:
+            volumes = {
+                transfer.id: self._place(journal, transfer, placements[transfer.id])
+                for transfer in self._plan.transfers
+            }
+            domains = self._define(journal, volumes)
+            booted = self._start(domains)
+        return InstallResult(
+            domains=tuple(InstalledDomain(name=domain.name, uuid=domain.uuid) for domain in domains),
+            volumes=tuple(
+                _installed(volumes[transfer.id], transfer, placements[transfer.id]) for transfer in self._plan.transfers
+            ),
+            trust=trust,
+            findings=(*self._package.findings, *self._plan.findings),
+            booted=booted,
+            elapsed_seconds=round(time.monotonic() - started, 3),
+        )
+
+    def _check_package(self) -> Trust:
+        """The plan is for this package, and its small parts are as the manifest says."""
+        found = hashlib.sha256(self._package.descriptor).hexdigest()
+        if self._plan.package.descriptor_sha256 != found:
+            raise PlanError(
+                f"the plan was made for {quoted(self._plan.package.name)}, whose descriptor has the SHA-256 "
+                f"{self._plan.package.descriptor_sha256}, found {found} in {quoted(self._package.name)}",
+                code="E_PLAN_PACKAGE",
+                hint="Make the plan again with 'virt-ova plan' from this package.",
+            )
+        return self._package.check_manifest() if self._options.verify else Trust.UNVERIFIED
+
+    def _open(self, transfer: Transfer) -> Placement:
+        return open_placement(
+            self._package,
+            self._package.member(transfer.member) if transfer.member else None,
+            capacity_bytes=transfer.capacity_bytes,
+            image_format=transfer.image_format,
+        )
+
+    def _place(self, journal: Journal, transfer: Transfer, placement: Placement) -> Volume:
+        """Make a volume and fill it."""
+        volume = journal.make(
+            f"volume {transfer.image_name}",
+            partial(self._target.create_volume, transfer, placement.writer.size_bytes),
+        )
+        placement.write(volume.sink, verify=self._options.verify, monitor=self._monitor)
+        return volume
+
+    def _define(self, journal: Journal, volumes: Mapping[str, Volume]) -> list[Domain]:
+        return [
+            journal.make(f"domain {machine.name}", partial(self._target.define, machine, volumes))
+            for machine in self._plan.machines
+        ]
+
+    def _start(self, domains: list[Domain]) -> BootReport | None:
+        """Start the machines in order, and watch the last one when asked."""
+        report = None
+        for domain in domains if self._options.start else ():
+            self._monitor.begin(f"Starting {domain.name}")
+            if self._options.wait_boot_seconds is None:
+                domain.start()
+            else:
+                report = domain.watch(self._options.wait_boot_seconds)
+            self._monitor.end(f"Starting {domain.name}")
+        return report
+
+
+def _installed(volume: Volume, transfer: Transfer, placement: Placement) -> InstalledVolume:
+    return InstalledVolume(
+        name=volume.name,
+        path=volume.path,
+        pool=volume.pool,
+        capacity_bytes=placement.capacity_bytes,
+        mode=transfer.mode,
+    )
+
+
+def _disk_source(disk: PackageDisk) -> DiskSource:
+    """A disk as the planner needs it; an image tells its size when the descriptor does not."""
+    capacity = disk.capacity_bytes
+    if capacity is None and disk.member is not None:
+        capacity = open_disk(disk.member).block_map.capacity_bytes
+    return DiskSource(
+        id=disk.id,
+        member=disk.file_name,
+        file_format=disk.format,
+        capacity_bytes=capacity or 0,
+        file_size=disk.file_size or 0,
+        file_offset=disk.file_offset or 0,
+    )
+
+
+def _file_source(file: PackageFile) -> DiskSource:
+    """A file as content of a drive: a CD or floppy, byte for byte."""
+    return DiskSource(
+        id=file.id,
+        member=file.name,
+        file_format="",
+        capacity_bytes=file.size or 0,
+        file_size=file.size or 0,
+        file_offset=file.offset or 0,
+    )

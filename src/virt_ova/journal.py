@@ -1,0 +1,79 @@
+"""What an install has made, and how to take it back.
+
+Objects are made through the journal, one at a time and not interruptible in between, so that at any moment it knows
+exactly what exists because of this run. Leaving the journal by an exception takes all of it back, last made first;
+nothing is ever looked up by name, so a foreign object cannot be hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from virt_ova.errors import RollbackError, VirtOvaError
+from virt_ova.interrupt import held_back
+from virt_ova.progress import Monitor
+
+
+class Discardable(Protocol):
+    """Something that was made and can be taken back."""
+
+    def discard(self) -> None:
+        """Remove exactly this. Raises `VirtOvaError` when it stays."""
+
+
+T = TypeVar("T", bound=Discardable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    what: str
+    made: Discardable
+
+
+class Journal:
+    """A context in which things are made, and taken back when it is left by an exception."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._entries: list[_Entry] = []
+
+    def make(self, what: str, create: Callable[[], T]) -> T:
+        """Call `create` and remember what it made; stop signals wait meanwhile.
+
+        Args:
+            what: for people: ``volume web-disk1.qcow2``.
+            create: makes one thing, or raises and leaves nothing.
+        """
+        with held_back():
+            made = create()
+            self._entries.append(_Entry(what, made))
+        return made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._entries:
+            with held_back():
+                self._take_back(error)
+
+    def _take_back(self, error: BaseException) -> None:
+        left = []
+        for entry in reversed(self._entries):
+            try:
+                entry.made.discard()
+            except VirtOvaError as exc:
+                left.append(f"{entry.what} ({exc})")
+            else:
+                self._monitor.note(f"Removed {entry.what}")
+        if left:
+            raise RollbackError(
+                f"the install failed ({error or type(error).__name__}), and undoing it left: {'; '.join(left)}",
+                code="E_ROLLBACK",
+                hint="Remove what is left by hand.",
+            ) from error
