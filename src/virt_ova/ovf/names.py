@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from virt_ova.errors import DescriptorError
-from virt_ova.ovf.xml import Element
+from virt_ova.ovf.xml import Document, Element
 from virt_ova.text import quoted
 
 OVF_0_9: Final = "http://www.vmware.com/schema/ovf/1/envelope"
@@ -80,24 +80,30 @@ class Dialect:
         return kind.strip().rpartition(":")[2].removesuffix("_Type")
 
 
-def dialect_of(root: Element) -> Dialect:
-    """The dialect of a descriptor with this root.
+def dialect_of(document: Document) -> Dialect:
+    """The dialect of a descriptor.
+
+    An Envelope without namespace is taken for the one OVF version that the document declares: vCloud's
+    ``SLES11_SP2_64.ovf`` has lost its default namespace, but its attributes still tell.
 
     Raises:
         DescriptorError: it is no OVF envelope, or of an unknown version (``E_OVF_VERSION``).
     """
-    if root.name != "Envelope" or root.namespace not in ENVELOPES:
+    root = document.root
+    declared = sorted(document.namespaces & ENVELOPES.keys())
+    namespace = root.namespace or (declared[0] if len(declared) == 1 else "")
+    if root.name != "Envelope" or namespace not in ENVELOPES:
         raise DescriptorError(
             f"found the root element {quoted(root.name)} of namespace {quoted(root.namespace)}, "
             "expected an Envelope of OVF 0.9, 1.x or 2.x",
             code="E_OVF_VERSION",
         ).at(root.where)
-    family = ENVELOPES[root.namespace]
-    said = root.attributes.get((root.namespace, "version"), "").strip()
+    family = ENVELOPES[namespace]
+    said = root.attributes.get((namespace, "version"), "").strip()
     is_exact = _VERSION.fullmatch(said) and said[0] == family[0]
     return Dialect(
-        namespace=root.namespace,
+        namespace=namespace,
         version=said if is_exact else family,
-        is_unqualified=family == "0.9",
-        is_ovirt=root.namespace == OVF_OVIRT,
+        is_unqualified=family == "0.9" or not root.namespace,
+        is_ovirt=namespace == OVF_OVIRT,
     )

@@ -26,7 +26,10 @@ def read_envelope(data: bytes) -> Envelope:
             ``E_OVF_VALUE``, ``E_OVF_UNIT``, ``E_OVF_REF``, ``E_NOT_SUPPORTED``.
     """
     document = read_document(data)
-    reading = Reading(dialect=dialect_of(document.root))
+    reading = Reading(dialect=dialect_of(document))
+    if not document.root.namespace:
+        message = f"the envelope has no namespace: taken for OVF {reading.dialect.version}"
+        reading.note("OVF_NAMESPACE", message, document.root.where)
     language = document.root.attributes.get((XML, "lang"), "").strip()
     reading.messages, reading.fallback_messages = sections.read_messages(
         reading,
