@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from virt_ova.disk.base import DiskFormat, DiskReader
 from virt_ova.disk.probe import probe
+from virt_ova.disk.qcow2.reader import Qcow2Reader
 from virt_ova.disk.raw import RawReader
+from virt_ova.disk.vdi.reader import open_vdi
+from virt_ova.disk.vhd.reader import open_vhd
+from virt_ova.disk.vhdx.reader import open_vhdx
 from virt_ova.disk.vmdk.reader import VmdkReader
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
@@ -17,10 +21,24 @@ def open_disk(member: Member) -> DiskReader:
         DiskError: the image is damaged, unsafe, or of a kind that is not read.
         SourceError: the member cannot be read.
     """
+    try:
+        return _open(member)
+    except DiskError as exc:
+        exc.where = exc.where or member.name
+        raise
+
+
+def _open(member: Member) -> DiskReader:
     match disk_format := probe(member):
         case DiskFormat.VMDK_STREAM | DiskFormat.VMDK_SPARSE:
             return VmdkReader(member)
+        case DiskFormat.QCOW2:
+            return Qcow2Reader(member)
+        case DiskFormat.VHD:
+            return open_vhd(member)
+        case DiskFormat.VHDX:
+            return open_vhdx(member)
+        case DiskFormat.VDI:
+            return open_vdi(member)
         case DiskFormat.RAW | DiskFormat.ISO:
             return RawReader(member, disk_format=disk_format)
-        case DiskFormat.QCOW2 | DiskFormat.VHD | DiskFormat.VHDX | DiskFormat.VDI:
-            raise DiskError(f"{disk_format} is not read yet", code="E_NOT_SUPPORTED", where=member.name)

@@ -1,0 +1,1 @@
+"""The VHD format of Virtual PC and Hyper-V."""

@@ -1,0 +1,170 @@
+"""Disk images for tests: written by qemu-img where it knows the format, else by code."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from virt_ova.disk.vmdk import layout as vmdk
+from virt_ova.source.base import Member, MemberName
+from virt_ova.source.file import LocalFile
+
+SECTOR: Final = 512
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+
+@contextmanager
+def member_of(path: Path, *, offset: int = 0) -> Iterator[Member]:
+    """The file at `path`, from `offset`, as the member of a package."""
+    source = LocalFile.open(str(path))
+    try:
+        yield Member(name=MemberName(path.name), source=source, offset=offset, size=source.size - offset)
+    finally:
+        source.close()
+
+
+def random_disk(path: Path, size: int, used: Iterable[int], *, block: int = 64 * KIB, seed: int = 0) -> Path:
+    """A sparse raw disk of `size` bytes whose blocks `used` hold half random, half repeating bytes."""
+    rng = random.Random(seed)  # noqa: S311 - test data
+    with path.open("wb") as file:
+        file.truncate(size)
+        for number in used:
+            length = min(block, size - number * block)
+            if length > 0:
+                file.seek(number * block)
+                file.write((rng.randbytes(block // 2) + bytes([1 + number % 255]) * (block - block // 2))[:length])
+    return path
+
+
+def qemu_img(*arguments: str | Path) -> str:
+    """Run qemu-img; its output."""
+    done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def convert(raw: Path, target: Path, driver: str, *options: str) -> Path:
+    """Write `raw` as another format with qemu-img; `options` are those of ``-o``, or ``-c``."""
+    switches = [word for option in options for word in (["-c"] if option == "-c" else ["-o", option])]
+    qemu_img("convert", "-f", "raw", "-O", driver, *switches, raw, target)
+    return target
+
+
+def bytes_by_qemu(path: Path, driver: str, target: Path, **options: str) -> bytes | None:
+    """The guest's disk as qemu-img reads it, or None when it refuses."""
+    image = json.dumps({"driver": driver, "file": {"driver": "file", "filename": str(path)}, **options})
+    done = subprocess.run(
+        ["qemu-img", "convert", "-O", "raw", f"json:{image}", str(target)], capture_output=True, check=False, timeout=60
+    )
+    return target.read_bytes() if done.returncode == 0 else None
+
+
+def sparse_vmdk(
+    capacity_sectors: int,
+    grains: Mapping[int, bytes],
+    *,
+    grain_sectors: int = 128,
+    order: Callable[[list[int]], list[int]] = sorted,
+    footer: bool = True,
+    compressed: bool = True,
+    padding: int = 0,
+    descriptor: str | None = None,
+) -> bytes:
+    """A VMDK sparse extent; stream-optimized with markers and footer as VMware writes it, unless told otherwise.
+
+    Args:
+        capacity_sectors: size of the guest's disk.
+        grains: the guest's bytes by grain number; the last one may be short.
+        grain_sectors: size of a grain.
+        order: in which the grains are stored.
+        footer: whether the directory is named by a footer, not by the header.
+        compressed: stream-optimized, or monolithic sparse.
+        padding: zero bytes behind the end.
+        descriptor: its text, instead of a plain one.
+    """
+    text = descriptor if descriptor is not None else vmdk_descriptor(capacity_sectors, compressed=compressed)
+    described = text.encode().ljust(-(-max(len(text.encode()), 20 * SECTOR) // SECTOR) * SECTOR, b"\0")
+    body = bytearray(SECTOR) + described
+    body += bytes(-len(body) % (grain_sectors * SECTOR))
+    places: dict[int, int] = {}
+    for number in order(list(grains)):
+        places[number] = len(body) // SECTOR
+        body += _grain(number, grains[number], grain_sectors, compressed=compressed)
+    directory = _vmdk_tables(body, capacity_sectors, grain_sectors, places, markers=compressed)
+    flags = vmdk.FLAG_NEWLINE_TEST | (vmdk.FLAG_COMPRESSED | vmdk.FLAG_MARKERS if compressed else 0)
+
+    def header(directory_sector: int) -> bytes:
+        return vmdk.SPARSE_HEADER.pack(
+            vmdk.MAGIC, 3 if compressed else 1, flags, capacity_sectors, grain_sectors, 1, len(described) // SECTOR,
+            vmdk.ENTRIES_PER_TABLE, 0, directory_sector, 128, 0, vmdk.NEWLINES, int(compressed),
+        )  # fmt: skip
+
+    body[:SECTOR] = header(vmdk.GD_AT_END if footer else directory)
+    if footer:
+        body += _marker(1, 3) + header(directory)
+    if compressed:
+        body += _marker(0, 0)
+    return bytes(body + bytes(padding))
+
+
+def vmdk_descriptor(capacity_sectors: int, *, compressed: bool = True) -> str:
+    """A plain descriptor as VMware writes it."""
+    kind = "streamOptimized" if compressed else "monolithicSparse"
+    return (
+        f'# Disk DescriptorFile\nversion=1\nCID=0123abcd\nparentCID=ffffffff\ncreateType="{kind}"\n\n'
+        f'# Extent description\nRW {capacity_sectors} SPARSE "disk.vmdk"\n\n'
+        '# The Disk Data Base\n#DDB\n\nddb.adapterType = "lsilogic"\n'
+    )
+
+
+def _grain(number: int, data: bytes, grain_sectors: int, *, compressed: bool) -> bytes:
+    full = data.ljust(grain_sectors * SECTOR, b"\0")
+    if not compressed:
+        return full
+    packed = zlib.compress(full, 1)
+    stored = vmdk.GRAIN_MARKER.pack(number * grain_sectors, len(packed)) + packed
+    return stored + bytes(-len(stored) % SECTOR)
+
+
+def _vmdk_tables(
+    body: bytearray, capacity_sectors: int, grain_sectors: int, places: Mapping[int, int], *, markers: bool
+) -> int:
+    """Append grain tables and directory to `body`; the sector of the directory."""
+    per_table = vmdk.ENTRIES_PER_TABLE
+    tables = -(-capacity_sectors // (grain_sectors * per_table))
+    directory = []
+    for index in range(tables):
+        entries = [places.get(index * per_table + i, 0) for i in range(per_table)]
+        if not any(entries):
+            directory.append(0)
+            continue
+        if markers:
+            body += _marker(4, 1)
+        directory.append(len(body) // SECTOR)
+        body += struct.pack(f"<{per_table}I", *entries)
+    if markers:
+        body += _marker(-(-tables * 4 // SECTOR), 2)
+    sector = len(body) // SECTOR
+    body += struct.pack(f"<{tables}I", *directory)
+    body += bytes(-len(body) % SECTOR)
+    return sector
+
+
+def _marker(sectors: int, kind: int) -> bytes:
+    """A metadata marker: 0 end of stream, 1 grain table, 2 grain directory, 3 footer."""
+    return struct.pack("<QII", sectors, 0, kind).ljust(SECTOR, b"\0")
+
+
+def patch(path: Path, offset: int, data: bytes) -> None:
+    """Overwrite bytes of a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
