@@ -115,7 +115,7 @@ def plan_berths(
         elif is_used:
             ledger.mapped(item, str(home), home.change)
         else:
-            ledger.dropped(item, f"no drive hangs on it, and {home.change}", matters=False)
+            ledger.dropped(item, "no drive hangs on it", matters=False)
         turn, channel = len(berths.by_id), _channel(item, berths)
         berths.by_id[item.instance_id] = Berth(home=home, index=index, channel=channel, turn=turn)
     return berths

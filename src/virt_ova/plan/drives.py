@@ -40,7 +40,7 @@ def plan_drives(
         transfers: takes the images that fill them.
 
     Raises:
-        PlanError: a drive refers to what the package has not, or a disk is attached twice (``E_OVF_REF``).
+        PlanError: a drive refers to what the package has not (``E_OVF_REF``).
     """
     ordered = sorted(items_of(items, *_KINDS), key=berths.turn)
     contents = [_content(item, machine, interfaces, transfers) for item in ordered]

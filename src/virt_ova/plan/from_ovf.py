@@ -52,13 +52,14 @@ def make_plan(
         options: what the user chose.
 
     Raises:
-        PlanError: there is nothing to install (``E_OVF_HARDWARE``), the guest's processor is not to be had
-            (``E_NOT_SUPPORTED``), an option does not fit the package or the host (``E_OPTION``, ``E_NAME``,
-            ``E_NETWORK``, ``E_VIRT_TYPE``), the host lacks the firmware (``E_FIRMWARE``), a drive refers to nothing or
-            to what is taken (``E_OVF_REF``), or a quantity is beyond any machine (``E_OVF_VALUE``).
+        PlanError: there is nothing to install (``E_OVF_HARDWARE``); the guest's processor, or a disk of differences, is
+            not to be had (``E_NOT_SUPPORTED``); an option does not fit the package or the host (``E_OPTION``,
+            ``E_NAME``, ``E_NETWORK``, ``E_VIRT_TYPE``); the host lacks the firmware (``E_FIRMWARE``); a drive refers to
+            nothing (``E_OVF_REF``); a quantity is beyond any machine (``E_OVF_VALUE``).
     """
     _check_options(envelope, options)
     ledger = Ledger()
+    _check_disks(envelope, ledger)
     blueprints = choose_systems(envelope, identity, options, ledger)
     check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
     transfers = Transfers(disks=disks, files=files, options=options, ledger=ledger)
@@ -106,6 +107,18 @@ def _check_options(envelope: Envelope, options: InstallOptions) -> None:
             code="E_OPTION",
             hint="use --disk-mode expand for raw images",
         )
+
+
+def _check_disks(envelope: Envelope, ledger: Ledger) -> None:
+    for disk in envelope.disks:
+        if disk.parent_ref:
+            raise PlanError(
+                f"disk {quoted(disk.id)} holds the difference to disk {quoted(disk.parent_ref)}, expected a whole disk",
+                code="E_NOT_SUPPORTED",
+            )
+        if disk.shared:
+            message = f"disk {quoted(disk.id)} is meant to be shared: each machine gets an image of its own"
+            ledger.note("DISK_SHARED", Severity.WARNING, message)
 
 
 def _virt_type(host: HostCapabilities, options: InstallOptions) -> str:

@@ -64,7 +64,8 @@ class Transfer:
     """One disk image to be made on the target.
 
     Attributes:
-        id: the disk's id in the package, unique in the plan.
+        id: unique in the plan: the disk's id in the package, ``file/ID`` for a File that fills a drive, with ``#2``
+            behind for the second image of the same.
         member: name of the package's member, or empty for a blank disk.
         file_format: what the member is (`virt_ova.disk.base.DiskFormat`), or empty for a blank disk.
         capacity_bytes: size the guest sees.

@@ -36,28 +36,29 @@ class Transfers:
     options: InstallOptions
     ledger: Ledger
     by_id: dict[str, Transfer] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
     _kinds: dict[str, DriveKind] = field(default_factory=dict)
     _counts: dict[tuple[str, DriveKind], int] = field(default_factory=dict)
 
     def add(self, machine: str, item: Item, kind: DriveKind, reference: HostReference) -> str:
         """Id of the transfer that fills a drive of `machine` with what `reference` names.
 
-        CDs and floppies are made once, however many drives have them.
+        A disk that several drives name becomes an image for each, as none of them may see what another writes; a CD's
+        or floppy's image is made once.
 
         Raises:
-            PlanError: the package has no such disk or file, or a disk is attached twice (``E_OVF_REF``).
+            PlanError: the package has no such disk or file (``E_OVF_REF``).
         """
         source = self._source(item, reference)
-        transfer_id = reference.id if reference.kind is HostKind.DISK else f"file/{reference.id}"
+        name = reference.id if reference.kind is HostKind.DISK else f"file/{reference.id}"
+        transfer_id, copy = name, 1
+        while transfer_id in self.by_id and not self._is_shareable(transfer_id, kind, source):
+            copy += 1
+            transfer_id = f"{name}#{copy}"
         if transfer_id not in self.by_id:
             self.by_id[transfer_id] = self._transfer(transfer_id, machine, kind, source)
             self._kinds[transfer_id] = kind
-        elif not self._is_shareable(transfer_id, kind, source):
-            raise PlanError(
-                f"{label(item)} is filled by {reference.kind} {quoted(reference.id)}, which fills another drive",
-                code="E_OVF_REF",
-                where=item.where,
-            )
+            self._used.add(name)
         return transfer_id
 
     def in_package_order(self) -> tuple[Transfer, ...]:
@@ -67,7 +68,7 @@ class Transfers:
 
     def unused_disks(self) -> tuple[str, ...]:
         """Ids of the package's disks that no drive has."""
-        return tuple(disk_id for disk_id in self.disks if disk_id not in self.by_id)
+        return tuple(disk_id for disk_id in self.disks if disk_id not in self._used)
 
     def _source(self, item: Item, reference: HostReference) -> DiskSource:
         sources = self.disks if reference.kind is HostKind.DISK else self.files
