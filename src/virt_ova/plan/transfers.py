@@ -47,9 +47,16 @@ class Transfers:
         or floppy's image is made once.
 
         Raises:
-            PlanError: the package has no such disk or file (``E_OVF_REF``).
+            PlanError: the package has no such disk or file (``E_OVF_REF``), or it is blank and of unknown capacity
+                (``E_OVF_VALUE``).
         """
         source = self._source(item, reference)
+        if not (source.member or source.capacity_bytes):
+            raise PlanError(
+                f"{label(item)} is the blank disk {quoted(reference.id)}, whose capacity is not known",
+                code="E_OVF_VALUE",
+                where=item.where,
+            )
         name = reference.id if reference.kind is HostKind.DISK else f"file/{reference.id}"
         transfer_id, copy = name, 1
         while transfer_id in self.by_id and not self._is_shareable(transfer_id, kind, source):
