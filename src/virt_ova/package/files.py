@@ -1,0 +1,204 @@
+"""From what References and DiskSection say to the members that hold it.
+
+An ``href`` is resolved inside the package or not at all: a URL is never fetched, a path never leaves the package
+(CVE-2026-34881). What cannot be resolved does not stop a look at the package; it is remembered as an `Obstacle`, told
+as a finding, and raised when something needs the bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from virt_ova.errors import PackageError, SourceError
+from virt_ova.findings import Finding, Severity
+from virt_ova.ovf.envelope import File
+from virt_ova.source.base import Member, MemberName
+from virt_ova.source.names import check_member_name
+from virt_ova.source.tar import MAX_MEMBERS
+from virt_ova.text import quoted
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|//")
+"""A URL has a scheme of two letters or more (one is a Windows drive), or names a host."""
+_AS_IT_IS = ("", "identity")
+"""Values of ``ovf:compression`` that mean none."""
+_GET_ALL = "Get the complete package, with its files beside the descriptor."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Obstacle:
+    """Why the bytes of a file cannot be used.
+
+    Attributes:
+        code: of the error that `PackageFile.require_member` raises.
+        finding: code of the finding that tells it beforehand.
+        message: as in an error.
+        hint: as in an error.
+    """
+
+    code: str
+    finding: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageFile:
+    """A File of References, and where it lies.
+
+    Attributes:
+        id: ``ovf:id``.
+        name: the member's name; the href as written when no member was found.
+        size: stored bytes; what the descriptor claims when they are not there, or None.
+        offset: where the bytes begin in the member's source; None when they are not there or in pieces.
+        member: the bytes as stored, perhaps compressed.
+        pieces: the members of a chunked file, in order.
+        compression: ``gzip``... or empty.
+        obstacle: why the bytes cannot be used; None when they can.
+    """
+
+    id: str
+    name: str
+    size: int | None
+    offset: int | None = None
+    member: Member | None = None
+    pieces: tuple[Member, ...] = ()
+    compression: str = ""
+    obstacle: Obstacle | None = None
+
+    @property
+    def stored(self) -> tuple[Member, ...]:
+        """Every member that holds bytes of this file."""
+        return self.pieces if self.member is None else (self.member,)
+
+    def require_member(self) -> Member:
+        """The member, to use its bytes as the file.
+
+        Raises:
+            PackageError: it is missing (``E_PKG_FILE``), remote (``E_REF_REMOTE``), outside the package
+                (``E_REF_OUTSIDE``), or compressed or in pieces (``E_NOT_SUPPORTED``).
+        """
+        if self.obstacle is None and self.member is not None:
+            return self.member
+        reason = self.obstacle or _missing(self.name)
+        raise PackageError(reason.message, code=reason.code, hint=reason.hint)
+
+    def findings(self, declared_size: int | None) -> Iterator[Finding]:
+        """What is wrong with it, `declared_size` being the descriptor's ``ovf:size``."""
+        where = f"References/File {quoted(self.id)}"
+        if self.obstacle:
+            yield Finding(
+                code=self.obstacle.finding, severity=Severity.ERROR, message=self.obstacle.message, where=where
+            )
+        if self.stored and declared_size not in {None, self.size}:
+            yield Finding(
+                code="PKG_FILE_SIZE",
+                severity=Severity.WARNING,
+                message=f"{quoted(self.name)} has {self.size} bytes, the descriptor says {declared_size}",
+                where=where,
+            )
+
+
+def resolve_file(file: File, members: Mapping[MemberName, Member]) -> PackageFile:
+    """Find the member that `file` refers to. Raises nothing: what is wrong becomes the file's `Obstacle`."""
+    try:
+        found = _find(file, members)
+    except PackageError as exc:
+        obstacle = Obstacle(code=exc.code, finding=_finding_code(exc.code), message=exc.message, hint=exc.hint)
+        return PackageFile(id=file.id, name=file.href or file.id, size=file.size_bytes, obstacle=obstacle)
+    if isinstance(found, Member):
+        compression = "" if file.compression in _AS_IT_IS else file.compression
+        return PackageFile(
+            id=file.id,
+            name=found.name,
+            size=found.size,
+            offset=found.offset,
+            member=found,
+            compression=compression,
+            obstacle=_unsupported(f"is compressed ({quoted(compression)})", found.name) if compression else None,
+        )
+    return PackageFile(
+        id=file.id,
+        name=file.href,
+        size=sum(piece.size for piece in found),
+        pieces=found,
+        compression=file.compression,
+        obstacle=_unsupported(f"is in {len(found)} pieces", file.href),
+    )
+
+
+def _find(file: File, members: Mapping[MemberName, Member]) -> Member | tuple[Member, ...]:
+    """The member, or the pieces, of `file`."""
+    if _SCHEME.match(file.href):
+        raise PackageError(
+            f"the file {quoted(file.href)} is elsewhere on a network, expected one in the package",
+            code="E_REF_REMOTE",
+            hint="Download it, put it beside the descriptor, and change its href to the file's name.",
+        )
+    for href in dict.fromkeys((file.href, _unescaped(file.href))):
+        name = _checked(href)
+        if member := _lookup(members, name):
+            return member
+        if file.chunk_bytes and (pieces := tuple(_pieces(members, name))):
+            return pieces
+    missing = _missing(file.href)
+    raise PackageError(missing.message, code=missing.code, hint=missing.hint)
+
+
+def _unescaped(href: str) -> str:
+    """`href` with %20 and the like decoded (RFC 3986 2.1), as it is where that gives no text."""
+    try:
+        return unquote(href, errors="strict")
+    except UnicodeDecodeError:
+        return href
+
+
+def _checked(href: str) -> MemberName:
+    try:
+        return check_member_name(href)
+    except SourceError as exc:
+        raise PackageError(
+            f"the file {quoted(href)} could lie outside the package, expected a plain name such as 'disk1.vmdk'",
+            code="E_REF_OUTSIDE",
+            hint="Put it beside the descriptor and change its href to the file's name.",
+        ) from exc
+
+
+def _lookup(members: Mapping[MemberName, Member], name: MemberName) -> Member | None:
+    try:
+        return members.get(name)
+    except SourceError as exc:
+        raise PackageError(exc.message, code=exc.code, hint=exc.hint) from exc
+
+
+def _pieces(members: Mapping[MemberName, Member], name: MemberName) -> Iterator[Member]:
+    """The members of a chunked file: ``NAME.000000000`` and so on (DSP0243 7.1)."""
+    for number in range(MAX_MEMBERS):
+        piece = _lookup(members, MemberName(f"{name}.{number:09}"))
+        if piece is None:
+            return
+        yield piece
+
+
+def _missing(href: str) -> Obstacle:
+    return Obstacle(
+        code="E_PKG_FILE",
+        finding="PKG_FILE_MISSING",
+        message=f"the file {quoted(href)} is not in the package",
+        hint=_GET_ALL,
+    )
+
+
+def _unsupported(state: str, name: str) -> Obstacle:
+    return Obstacle(
+        code="E_NOT_SUPPORTED",
+        finding="PKG_NOT_SUPPORTED",
+        message=f"the file {quoted(name)} {state}, which is not supported yet",
+        hint="Export the package again without compression and chunks.",
+    )
+
+
+def _finding_code(error_code: str) -> str:
+    return {"E_REF_REMOTE": "PKG_REF_REMOTE", "E_REF_OUTSIDE": "PKG_REF_OUTSIDE"}.get(error_code, "PKG_FILE_MISSING")

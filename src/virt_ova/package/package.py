@@ -1,0 +1,303 @@
+"""A package: its descriptor, its manifest, its files and disks, over one archive that is read in place.
+
+with open_package("appliance.ova") as package:
+    for disk in package.disks:
+        print(disk.file_name, disk.file_size, disk.file_offset)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import PurePath, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from virt_ova.errors import DescriptorError, PackageError
+from virt_ova.findings import Finding, Severity
+from virt_ova.ovf.envelope import Envelope
+from virt_ova.ovf.reader import read_envelope
+from virt_ova.ovf.xml import MAX_BYTES as MAX_DESCRIPTOR_BYTES
+from virt_ova.package.disks import PackageDisk, resolve_disk
+from virt_ova.package.files import PackageFile, resolve_file
+from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
+from virt_ova.package.verify import DigestCheck, Trust, VerifyReport, coverage_problems, verify_members
+from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.source.base import Archive, Member, MemberName
+from virt_ova.source.opener import PackageSource, open_archive
+from virt_ova.text import printable, quoted
+
+__all__ = ["Package", "PackageDisk", "PackageFile", "PackageSource", "open_package"]
+
+MAX_CERTIFICATE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """An open package; a context manager that closes its archive.
+
+    Attributes:
+        kind: ``ova`` or ``ovf``.
+        name: file or folder name, for people.
+        archive: where the bytes are.
+        descriptor: the OVF, byte for byte.
+        descriptor_member: where it lies.
+        envelope: what it says; its own findings are `Envelope.findings`.
+        manifest: None when there is none, or an empty one.
+        manifest_member: the ``.mf``; None when there is none.
+        certificate: bytes of the ``.cert``; None when there is none.
+        certificate_member: the ``.cert``; None when there is none.
+        files: of References, in order.
+        disks: of DiskSection, in order.
+        findings: what was noticed about the package, apart from the descriptor's text.
+    """
+
+    kind: str
+    name: str
+    archive: Archive
+    descriptor: bytes
+    descriptor_member: Member
+    envelope: Envelope
+    manifest: Manifest | None = None
+    manifest_member: Member | None = None
+    certificate: bytes | None = None
+    certificate_member: Member | None = None
+    files: tuple[PackageFile, ...] = ()
+    disks: tuple[PackageDisk, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+    def member(self, name: str) -> Member:
+        """The member of the file that References calls `name`, to use its bytes.
+
+        Raises:
+            PackageError: there is no such file (``E_PKG_FILE``), or as `PackageFile.require_member`.
+        """
+        for file in self.files:
+            if file.name == name:
+                return file.require_member()
+        raise PackageError(f"the descriptor refers to no file {quoted(name)}", code="E_PKG_FILE", where=self.name)
+
+    def expected_digest(self, member: Member) -> Digest | None:
+        """What `member` must hash to; None when the manifest, if any, does not say."""
+        return self.manifest.entries.get(member.name) if self.manifest else None
+
+    def digest_check(self, member: Member) -> DigestCheck | None:
+        """A check to feed with every byte of `member` while it is used; None when there is no manifest.
+
+        Raises:
+            PackageError: there is a manifest, and it does not list the member (``E_MANIFEST_COVERAGE``).
+        """
+        if self.manifest is None:
+            return None
+        expected = self.expected_digest(member)
+        if expected is None:
+            raise _not_covered(f"the manifest does not list {quoted(member.name)}", self.name)
+        return DigestCheck(member.name, expected)
+
+    def check_manifest(self) -> Trust:
+        """Check what can be checked without reading files: that the manifest fits the package, and the descriptor.
+
+        Returns the trust that an install can claim once the digest of every byte it used matched as well.
+
+        Raises:
+            PackageError: manifest and files do not cover each other (``E_MANIFEST_COVERAGE``).
+            DigestError: the descriptor is not the one of the manifest (``E_DIGEST``).
+        """
+        if self.manifest is None:
+            return Trust.UNVERIFIED
+        for problem in coverage_problems(self.manifest, self.covered_names, self.archive.members):
+            raise _not_covered(problem, self.name)
+        if check := self.digest_check(self.descriptor_member):
+            check.update(self.descriptor)
+            check.finish()
+        return Trust.DIGESTS
+
+    def verify(self, monitor: Monitor | None = None) -> VerifyReport:
+        """Hash every file that has a digest, and report.
+
+        Raises:
+            SourceError: a file cannot be read, or changed meanwhile (``E_CHANGED``).
+        """
+        notes = tuple(finding for finding in self.findings if finding.code in {"CERT_UNCHECKED", "MANIFEST_EMPTY"})
+        if self.manifest is None:
+            return VerifyReport(trust=Trust.UNVERIFIED, files=(), findings=notes)
+        report = verify_members(self.manifest, self.covered_names, self.archive.members, monitor or SilentMonitor())
+        self.archive.check_unchanged()
+        return replace(report, findings=(*report.findings, *notes))
+
+    @property
+    def covered_names(self) -> tuple[MemberName, ...]:
+        """The members that the manifest must list: of an OVA all, of a folder those in use; never itself."""
+        apart = {member.name for member in (self.manifest_member, self.certificate_member) if member}
+        stored = (member.name for file in self.files for member in file.stored)
+        names = self.archive.members if self.kind == "ova" else dict.fromkeys((self.descriptor_member.name, *stored))
+        return tuple(name for name in names if name not in apart)
+
+
+def open_package(source: PackageSource) -> Package:
+    """Open the package at `source`: a path of an OVA, a folder or a descriptor, or an open binary file.
+
+    An open file is read from its current position, and stays open.
+
+    Raises:
+        SourceError: there is no package, or it cannot be read.
+        PackageError: the package has not exactly one descriptor (``E_PKG_OVF``), or its manifest or certificate is
+            refused (``E_MANIFEST_*``, ``E_CERT_*``).
+        DescriptorError: the descriptor cannot be read or makes no sense.
+    """
+    archive = open_archive(source)
+    try:
+        return _read_package(archive)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _read_package(archive: Archive) -> Package:
+    descriptor_member = _find_descriptor(archive)
+    if descriptor_member.size > MAX_DESCRIPTOR_BYTES:
+        raise DescriptorError(
+            f"the descriptor has {descriptor_member.size} bytes, expected at most {MAX_DESCRIPTOR_BYTES}",
+            code="E_OVF_LIMIT",
+            where=printable(descriptor_member.name),
+        )
+    descriptor = descriptor_member.read()
+    try:
+        envelope = read_envelope(descriptor)
+    except DescriptorError as exc:
+        exc.at(printable(descriptor_member.name))
+        raise
+    package = Package(
+        kind=archive.kind,
+        name=PurePath(archive.name).name or archive.name,
+        archive=archive,
+        descriptor=descriptor,
+        descriptor_member=descriptor_member,
+        envelope=envelope,
+        findings=(*archive.findings, *_order_findings(archive, descriptor_member)),
+    )
+    return _with_disks(_with_files(_with_certificate(_with_manifest(package))))
+
+
+def _find_descriptor(archive: Archive) -> Member:
+    """The only descriptor; those in sub-folders do not count, as hrefs are relative to the descriptor."""
+    names = _top_level(archive, ".ovf")
+    if len(names) == 1:
+        return archive.members[names[0]]
+    found = ", ".join(map(quoted, names)) if names else "none"
+    raise PackageError(
+        f"found {found}, expected exactly one descriptor (.ovf) at the top of the package",
+        code="E_PKG_OVF",
+        where=printable(archive.name),
+        hint="Give the path of the descriptor." if names and archive.kind == "ovf" else "",
+    )
+
+
+def _order_findings(archive: Archive, descriptor_member: Member) -> tuple[Finding, ...]:
+    if archive.kind == "ovf" or next(iter(archive.members)) == descriptor_member.name:
+        return ()
+    message = "the descriptor is not the first member, as DSP0243 asks; some products refuse such an OVA"
+    where = printable(descriptor_member.name)
+    return (Finding(code="PKG_OVF_NOT_FIRST", severity=Severity.WARNING, message=message, where=where),)
+
+
+def _with_manifest(package: Package) -> Package:
+    member = _companion(package, ".mf")
+    if member is None:
+        return package
+    where = printable(member.name)
+    manifest = parse_manifest(_read_capped(member, MAX_MANIFEST_BYTES, "E_MANIFEST_LIMIT"), where=where)
+    findings = package.findings
+    if manifest is None:
+        message = "the manifest is empty: nothing can be verified"
+        findings = (
+            *findings,
+            Finding(code="MANIFEST_EMPTY", severity=Severity.WARNING, message=message, where=where),
+        )
+    return replace(package, manifest=manifest, manifest_member=member, findings=findings)
+
+
+def _with_certificate(package: Package) -> Package:
+    member = _companion(package, ".cert")
+    if member is None:
+        return package
+    where = printable(member.name)
+    if package.manifest is None:
+        raise PackageError(
+            "found a certificate, but no manifest that it could have signed",
+            code="E_CERT_MANIFEST",
+            where=where,
+            hint="Get the complete package; if the manifest was removed on purpose, remove the certificate too.",
+        )
+    message = "the certificate is not checked by this version: the digests say that the files fit the manifest, no more"
+    finding = Finding(code="CERT_UNCHECKED", severity=Severity.WARNING, message=message, where=where)
+    return replace(
+        package,
+        certificate=_read_capped(member, MAX_CERTIFICATE_BYTES, "E_CERT_LIMIT"),
+        certificate_member=member,
+        findings=(*package.findings, finding),
+    )
+
+
+def _with_files(package: Package) -> Package:
+    files, findings = [], list(package.findings)
+    for file in package.envelope.files:
+        resolved = resolve_file(file, package.archive.members)
+        files.append(resolved)
+        findings += resolved.findings(file.size_bytes)
+    return replace(package, files=tuple(files), findings=tuple(findings))
+
+
+def _with_disks(package: Package) -> Package:
+    by_id = {file.id: file for file in package.files}
+    disks, findings = [], list(package.findings)
+    for disk in package.envelope.disks:
+        resolved, noticed = resolve_disk(disk, by_id[disk.file_ref] if disk.file_ref else None)
+        disks.append(resolved)
+        findings += noticed
+    return replace(package, disks=tuple(disks), findings=tuple(findings))
+
+
+def _companion(package: Package, suffix: str) -> Member | None:
+    """The member with the descriptor's stem and `suffix`, or the only one with `suffix`."""
+    names = _top_level(package.archive, suffix)
+    stem = PurePosixPath(package.descriptor_member.name).stem
+    matching = [name for name in names if PurePosixPath(name).stem == stem] or names
+    if len(matching) > 1:
+        found = ", ".join(map(quoted, matching))
+        raise PackageError(
+            f"found {found}, expected one that is named like the descriptor, {quoted(stem + suffix)}",
+            code="E_PKG_COMPANION",
+            where=package.name,
+        )
+    return package.archive.members[matching[0]] if matching else None
+
+
+def _top_level(archive: Archive, suffix: str) -> list[MemberName]:
+    return [name for name in archive.members if "/" not in name and name.lower().endswith(suffix)]
+
+
+def _read_capped(member: Member, limit: int, code: str) -> bytes:
+    if member.size > limit:
+        raise PackageError(f"{quoted(member.name)} has {member.size} bytes, expected at most {limit}", code=code)
+    return member.read()
+
+
+def _not_covered(problem: str, where: str) -> PackageError:
+    return PackageError(
+        problem,
+        code="E_MANIFEST_COVERAGE",
+        where=where,
+        hint="Files were added to or removed from the package after it was made.",
+    )

@@ -1,0 +1,169 @@
+"""Whether the bytes of a package are those of its manifest.
+
+`verify_members` reads everything and reports; an install instead takes a `DigestCheck` for each member it copies, and
+feeds it the very bytes it uses. Trust has four words and not one, because "the digests match" and "this comes from whom
+it says" are different claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from virt_ova.findings import Finding, Severity
+from virt_ova.package.manifest import Digest, Manifest, digest_mismatch
+from virt_ova.progress import Monitor
+from virt_ova.source.base import Member, MemberName
+from virt_ova.text import printable, quoted
+from virt_ova.units import MIB
+
+_READ_BYTES = MIB
+
+
+class Trust(StrEnum):
+    """How far a package was verified; the value is the word in JSON."""
+
+    SIGNED_TRUSTED = "signed-trusted"
+    SIGNED_UNTRUSTED = "signed-untrusted"
+    DIGESTS = "digests"
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileCheck:
+    """One file against its digest: the member's `name`, the `algorithm`, and whether the bytes are `ok`."""
+
+    name: MemberName
+    algorithm: str
+    ok: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyReport:
+    """What `verify_members` saw.
+
+    Attributes:
+        trust: `Trust.UNVERIFIED` as soon as one thing is wrong.
+        files: each file that has a digest and is there.
+        findings: what is wrong (`Severity.ERROR`), and what else is worth knowing.
+    """
+
+    trust: Trust
+    files: tuple[FileCheck, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong; a package without manifest is not wrong, only unverified."""
+        return all(finding.severity is not Severity.ERROR for finding in self.findings)
+
+
+class DigestCheck:
+    """Hashes the bytes of one member as they pass, to compare at the end.
+
+    Attributes:
+        name: of the member.
+        expected: its digest in the manifest.
+    """
+
+    def __init__(self, name: MemberName, expected: Digest) -> None:
+        self.name = name
+        self.expected = expected
+        self._hash = hashlib.new(expected.algorithm.lower(), usedforsecurity=False)
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take the next bytes."""
+        self._hash.update(data)
+
+    @property
+    def found_hex(self) -> str:
+        """Digest of what was taken so far, in lower-case hexadecimal."""
+        return self._hash.hexdigest()
+
+    @property
+    def matches(self) -> bool:
+        """Whether what was taken so far has the expected digest."""
+        return self.found_hex == self.expected.hex
+
+    def finish(self) -> None:
+        """All bytes were taken.
+
+        Raises:
+            DigestError: they are not those of the manifest (``E_DIGEST``).
+        """
+        if not self.matches:
+            raise digest_mismatch(self.name, self.expected, self.found_hex)
+
+
+def coverage_problems(
+    manifest: Manifest, required: Iterable[MemberName], members: Mapping[MemberName, Member]
+) -> Iterator[str]:
+    """What is wrong between the manifest and the files, as sentences.
+
+    Args:
+        manifest: lists digests.
+        required: the members that must have one (DSP0243 5.1: the descriptor and every file).
+        members: what is there.
+    """
+    for name in manifest.entries:
+        if name not in members:
+            yield f"the manifest lists {quoted(name)}, which is not in the package"
+    for name in required:
+        if name not in manifest.entries:
+            yield f"the manifest does not list {quoted(name)}"
+
+
+def verify_members(
+    manifest: Manifest, required: Iterable[MemberName], members: Mapping[MemberName, Member], monitor: Monitor
+) -> VerifyReport:
+    """Read and hash every member that has a digest; what does not match is reported, not raised.
+
+    Args:
+        manifest: lists digests.
+        required: the members that must have one.
+        members: what is there.
+        monitor: is told of each member.
+
+    Raises:
+        SourceError: a member cannot be read.
+    """
+    problems = list(coverage_problems(manifest, required, members))
+    findings = [Finding(code="MANIFEST_COVERAGE", severity=Severity.ERROR, message=problem) for problem in problems]
+    files = []
+    for name, expected in manifest.entries.items():
+        member = members.get(name)
+        if member is None:
+            continue
+        check = hash_member(member, expected, monitor)
+        files.append(FileCheck(name=name, algorithm=expected.algorithm, ok=check.matches))
+        if not check.matches:
+            findings.append(_mismatch(check))
+    return VerifyReport(
+        trust=Trust.UNVERIFIED if findings else Trust.DIGESTS,
+        files=tuple(files),
+        findings=(*findings, *manifest.findings),
+    )
+
+
+def hash_member(member: Member, expected: Digest, monitor: Monitor) -> DigestCheck:
+    """A check that has taken the whole of `member`."""
+    check = DigestCheck(member.name, expected)
+    step = f"Verifying {printable(member.name)}"
+    monitor.begin(step, member.size)
+    for offset in range(0, member.size, _READ_BYTES):
+        data = member.read_at(offset, min(_READ_BYTES, member.size - offset))
+        check.update(data)
+        monitor.advance(step, len(data))
+    monitor.end(step)
+    return check
+
+
+def _mismatch(check: DigestCheck) -> Finding:
+    return Finding(
+        code="DIGEST",
+        severity=Severity.ERROR,
+        message=digest_mismatch(check.name, check.expected, check.found_hex).message,
+        where=printable(check.name),
+    )
