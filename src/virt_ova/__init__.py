@@ -1,1 +1,122 @@
-"""Install virtual appliances (OVA/OVF packages) on hypervisors: verified, exact, close to the speed of the disk."""
+"""Install virtual appliances (OVA/OVF packages) on hypervisors: verified, exact, close to the speed of the disk.
+
+    import virt_ova
+
+    with virt_ova.open_package("appliance.ova") as package:
+        print(package.disks)
+    result = virt_ova.install("appliance.ova", "qemu:///system", options=virt_ova.InstallOptions(name="web"))
+
+Everything public stands in `__all__`; every error is a `VirtOvaError`. Names are loaded when they are first used
+(PEP 562), so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import virt_ova.plan  # noqa: F401 - the layer of this name must be bound before the function below replaces it here
+
+if TYPE_CHECKING:
+    from virt_ova.errors import (
+        DescriptorError,
+        DigestError,
+        DiskError,
+        PackageError,
+        PlanError,
+        RollbackError,
+        SourceError,
+        SpaceError,
+        TargetError,
+        ToolError,
+        VirtOvaError,
+    )
+    from virt_ova.findings import Finding, Severity
+    from virt_ova.package.package import Package, PackageDisk, PackageFile, open_package
+    from virt_ova.package.verify import Trust, VerifyReport
+    from virt_ova.plan.host import HostCapabilities
+    from virt_ova.plan.machine import Connection, ConnectionKind, Machine
+    from virt_ova.plan.options import InstallOptions
+    from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan
+    from virt_ova.progress import Monitor
+    from virt_ova.stories.convert import ConvertResult, convert
+    from virt_ova.stories.install import InstalledDomain, InstalledVolume, InstallResult, install, preflight
+    from virt_ova.target.base import BootReport
+    from virt_ova.target.registry import open_target
+
+_HOMES: Final = {
+    "errors": (
+        "DescriptorError DigestError DiskError PackageError PlanError RollbackError SourceError SpaceError "
+        "TargetError ToolError VirtOvaError"
+    ),
+    "findings": "Finding Severity",
+    "package.package": "Package PackageDisk PackageFile open_package",
+    "package.verify": "Trust VerifyReport",
+    "plan.host": "HostCapabilities",
+    "plan.machine": "Connection ConnectionKind Machine",
+    "plan.options": "InstallOptions",
+    "plan.plan": "DiskMode ImageFormat InstallPlan",
+    "progress": "Monitor",
+    "stories.convert": "ConvertResult convert",
+    "stories.install": "InstallResult InstalledDomain InstalledVolume install preflight",
+    "target.base": "BootReport",
+    "target.registry": "open_target",
+}
+"""The module of every public name but `plan`."""
+
+__all__ = [
+    "BootReport",
+    "Connection",
+    "ConnectionKind",
+    "ConvertResult",
+    "DescriptorError",
+    "DigestError",
+    "DiskError",
+    "DiskMode",
+    "Finding",
+    "HostCapabilities",
+    "ImageFormat",
+    "InstallOptions",
+    "InstallPlan",
+    "InstallResult",
+    "InstalledDomain",
+    "InstalledVolume",
+    "Machine",
+    "Monitor",
+    "Package",
+    "PackageDisk",
+    "PackageError",
+    "PackageFile",
+    "PlanError",
+    "RollbackError",
+    "Severity",
+    "SourceError",
+    "SpaceError",
+    "TargetError",
+    "ToolError",
+    "Trust",
+    "VerifyReport",
+    "VirtOvaError",
+    "convert",
+    "install",
+    "open_package",
+    "open_target",
+    "plan",
+    "preflight",
+]
+
+
+def plan(
+    package: Package, options: InstallOptions | None = None, *, host: HostCapabilities | None = None
+) -> InstallPlan:
+    """Decide what an install would do; see `virt_ova.stories.install.plan_install`."""
+    from virt_ova.stories.install import plan_install  # noqa: PLC0415 - loaded when it is first used
+
+    return plan_install(package, options, host=host)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - as PEP 562 has it; type checkers read the imports above
+    for module, names in _HOMES.items():
+        if name in names.split():
+            return getattr(import_module(f"virt_ova.{module}"), name)
+    raise AttributeError(f"module 'virt_ova' has no attribute {name!r}")

@@ -45,6 +45,10 @@ class VirtOvaError(Exception):
         self.where = f"{where}: {self.where}" if self.where else where
         return self
 
+    def document(self) -> dict[str, dict[str, str]]:
+        """As JSON; names are fixed."""
+        return {"error": {"code": self.code, "message": str(self), "hint": self.hint}}
+
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
 

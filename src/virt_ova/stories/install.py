@@ -11,22 +11,23 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from virt_ova.disk.opener import open_disk
 from virt_ova.errors import PlanError
 from virt_ova.findings import Finding
-from virt_ova.journal import Journal
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
 from virt_ova.package.verify import Trust
-from virt_ova.placement import Placement, open_placement
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import InstallPlan, PackageIdentity, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.stories.journal import Journal
+from virt_ova.stories.placement import Placement, open_placement
 from virt_ova.target.base import BootReport, Domain, Target, Volume
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
@@ -120,10 +121,21 @@ def install(
     """
     started = time.monotonic()
     choices = options or InstallOptions()
-    with open_package(source) as package, open_target(target, pool=choices.pool) as connection:
+    with open_package(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
         todo = plan or plan_install(package, choices, host=connection.capabilities)
         run = _Install(package, connection, todo, choices, monitor or SilentMonitor())
         return run.carry_out(started)
+
+
+def preflight(
+    source: PackageSource, target: str, *, options: InstallOptions | None = None, plan: InstallPlan | None = None
+) -> InstallPlan:
+    """Do all of an install that writes nothing, and return the plan that the target agreed to; raises as `install`."""
+    choices = options or InstallOptions()
+    with open_package(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
+        todo = plan or plan_install(package, choices, host=connection.capabilities)
+        _Install(package, connection, todo, choices, SilentMonitor()).check()
+    return todo
 
 
 class _Install:
@@ -135,11 +147,16 @@ class _Install:
         self._package, self._target, self._plan = package, target, plan
         self._options, self._monitor = options, monitor
 
-    def carry_out(self, started: float) -> InstallResult:
-        """Check, make, start; take everything back on failure."""
+    def check(self) -> tuple[Trust, dict[str, Placement]]:
+        """Everything that can be refused before the first byte is written."""
         trust = self._check_package()
         placements = {transfer.id: self._open(transfer) for transfer in self._plan.transfers}
         self._target.check(self._plan, {name: placed.needed_bytes for name, placed in placements.items()})
+        return trust, placements
+
+    def carry_out(self, started: float) -> InstallResult:
+        """Check, make, start; take everything back on failure."""
+        trust, placements = self.check()
         with Journal(self._monitor) as journal:
             volumes = {
                 transfer.id: self._place(journal, transfer, placements[transfer.id])

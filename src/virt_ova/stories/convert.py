@@ -10,12 +10,12 @@ from pathlib import Path
 
 from virt_ova.disk.sink import FileSink
 from virt_ova.errors import PackageError
-from virt_ova.journal import Journal
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
 from virt_ova.package.verify import Trust
-from virt_ova.placement import open_placement
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.stories.journal import Journal
+from virt_ova.stories.placement import open_placement
 from virt_ova.text import quoted
 
 

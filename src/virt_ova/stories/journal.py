@@ -73,7 +73,7 @@ class Journal:
                 self._monitor.note(f"Removed {entry.what}")
         if left:
             raise RollbackError(
-                f"the install failed ({error or type(error).__name__}), and undoing it left: {'; '.join(left)}",
+                f"the install failed ({str(error) or type(error).__name__}), and undoing it left: {'; '.join(left)}",
                 code="E_ROLLBACK",
                 hint="Remove what is left by hand.",
             ) from error

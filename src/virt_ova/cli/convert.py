@@ -1,0 +1,51 @@
+"""``virt-ova convert``: one disk to a local file."""
+
+from __future__ import annotations
+
+import argparse
+
+from virt_ova.cli.console import Console
+from virt_ova.cli.monitors import monitor
+from virt_ova.cli.options import add_image_options, add_no_verify
+from virt_ova.cli.parser import add_source
+from virt_ova.stories.convert import convert
+from virt_ova.text import printable
+from virt_ova.units import format_bytes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See the module."""
+    add_source(parser)
+    parser.add_argument("output", metavar="OUTPUT", help="the new file; it must not exist")
+    parser.add_argument("--disk", metavar="ID", help="which disk, when the package has several")
+    add_image_options(parser)
+    add_no_verify(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Convert it."""
+    with monitor(quiet=console.is_json) as listener:
+        result = convert(
+            args.source,
+            args.output,
+            disk=args.disk,
+            image_format=args.image_format,
+            mode=args.disk_mode,
+            verify=not args.no_verify,
+            monitor=listener,
+        )
+    document = {
+        "disk": result.disk,
+        "path": str(result.path),
+        "format": result.image_format,
+        "mode": result.mode,
+        "capacity_bytes": result.capacity_bytes,
+        "trust": result.trust,
+        "elapsed_seconds": result.elapsed_seconds,
+    }
+    line = (
+        f"Wrote {printable(str(result.path))}: {result.image_format}, {format_bytes(result.capacity_bytes)}, "
+        f"{result.mode}, trust: {result.trust}, in {result.elapsed_seconds:.1f} s"
+    )
+    console.document(document, [line])
+    return 0

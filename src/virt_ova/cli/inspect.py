@@ -1,0 +1,76 @@
+"""``virt-ova inspect``: what a package holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from virt_ova.cli.console import Console, finding_lines, table
+from virt_ova.cli.parser import add_source
+from virt_ova.package.document import inspect_document
+from virt_ova.package.package import open_package
+from virt_ova.text import printable
+from virt_ova.units import format_bytes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See the module."""
+    add_source(parser)
+    parser.add_argument("--deployment-option", metavar="ID", help="show the hardware of this configuration")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Show it."""
+    with open_package(args.source) as package:
+        document = inspect_document(package, deployment_option=args.deployment_option)
+        console.document(document, [*_lines(document), *finding_lines(package.findings)])
+    return 0
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    """The document for people. Every text in it comes from the package."""
+    manifest = document["manifest"]
+    verified = f"{manifest['algorithm']}, {manifest['entries']} entries" if manifest else "none"
+    yield f"{document['kind']}, OVF {document['ovf_version']}, by {document['producer']}, manifest: {verified}"
+    for system in document["virtual_systems"]:
+        yield from _system_lines(system)
+    yield from _section("disks", [
+        (
+            printable(disk["id"]),
+            printable(disk["file_name"]) or "(blank)",
+            "-" if disk["capacity_bytes"] is None else format_bytes(disk["capacity_bytes"]),
+            disk["format"],
+        )
+        for disk in document["disks"]
+    ])  # fmt: skip
+    yield from _section("networks", [
+        (printable(network["name"]), printable(network["description"])) for network in document["networks"]
+    ])  # fmt: skip
+    yield from _section("deployment options", [
+        (printable(option["id"]), printable(option["label"]), "default" if option["default"] else "")
+        for option in document["deployment_options"]
+    ])  # fmt: skip
+    yield from _section("properties", [
+        (printable(each["key"]), each["type"], "(hidden)" if each["password"] else printable(each["value"] or ""))
+        for each in document["properties"]
+    ])  # fmt: skip
+
+
+def _system_lines(system: dict[str, Any]) -> Iterator[str]:
+    guest = system["os"]
+    yield f"machine {printable(system['name'] or system['id'])}"
+    yield from table([
+        ("guest", printable(guest["type"] or str(guest["id"]))),
+        ("cpus", str(system["cpus"])),
+        ("memory", "-" if system["memory_bytes"] is None else format_bytes(system["memory_bytes"])),
+        ("firmware", system["firmware"] + (" with secure boot" if system["secure_boot"] else "")),
+        ("hardware", printable(" ".join(system["hardware_types"])) or "-"),
+        *(("nic", f"{printable(nic['model'])} on {printable(nic['network'])}") for nic in system["nics"]),
+    ])  # fmt: skip
+
+
+def _section(title: str, rows: list[tuple[str, ...]]) -> Iterator[str]:
+    if rows:
+        yield title
+        yield from table(rows)

@@ -1,0 +1,83 @@
+"""Options that `plan`, `install` and `convert` share, and the values that they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from virt_ova.cli.parser import UsageError
+from virt_ova.plan.machine import Connection, ConnectionKind
+from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.text import quoted
+
+
+def add_no_verify(parser: argparse.ArgumentParser) -> None:
+    """Whether the manifest is checked."""
+    parser.add_argument("--no-verify", action="store_true", help="do not check the manifest")
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """How a disk is placed."""
+    parser.add_argument(
+        "--disk-mode", choices=list(DiskMode), default=DiskMode.EXPAND, type=DiskMode, help="how a disk is placed"
+    )
+    parser.add_argument(
+        "--format",
+        dest="image_format",
+        choices=list(ImageFormat),
+        default=ImageFormat.QCOW2,
+        type=ImageFormat,
+        help="format of the new image (default: qcow2)",
+    )
+
+
+def add_install_options(parser: argparse.ArgumentParser) -> None:
+    """What `plan` and `install` share."""
+    parser.add_argument("-c", "--connect", metavar="URI", help="where to install, as in virsh, or dir:PATH")
+    parser.add_argument("--name", help="name of the machine (default: the package's own)")
+    parser.add_argument("--pool", help="storage pool (default: the target's own)")
+    add_image_options(parser)
+    parser.add_argument(
+        "--network",
+        metavar="'OVF NAME=TARGET'",
+        dest="networks",
+        action="append",
+        default=[],
+        help="connect a network of the package: network:NAME, bridge:NAME, user or none",
+    )
+    parser.add_argument("--deployment-option", metavar="ID", help="configuration to install")
+    parser.add_argument("--virt-type", choices=["kvm", "qemu"], help="default: the best that the host has")
+
+
+def default_uri() -> str:
+    """The connection that virsh would use."""
+    if uri := os.environ.get("LIBVIRT_DEFAULT_URI"):
+        return uri
+    return "qemu:///system" if os.geteuid() == 0 else "qemu:///session"
+
+
+def install_options(args: argparse.Namespace) -> InstallOptions:
+    """The options that `add_install_options` read. Raises `UsageError`."""
+    return InstallOptions(
+        name=args.name,
+        pool=args.pool,
+        disk_mode=args.disk_mode,
+        image_format=args.image_format,
+        networks=dict(map(_network, args.networks)),
+        deployment_option=args.deployment_option,
+        virt_type=args.virt_type,
+    )
+
+
+def _network(text: str) -> tuple[str, Connection]:
+    """``OVF NAME=TARGET``; the package's name may hold ``=``, the target may not."""
+    network, separator, connection = text.rpartition("=")
+    kind, _, name = connection.partition(":")
+    needs_name = kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
+    if not separator or kind not in set(ConnectionKind) or needs_name != bool(name):
+        raise UsageError(
+            f"--network {quoted(text)}: expected 'OVF NAME=TARGET', "
+            "where TARGET is network:NAME, bridge:NAME, user or none"
+        )
+    return network, Connection(kind=ConnectionKind(kind), name=name)

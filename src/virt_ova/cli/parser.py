@@ -1,0 +1,30 @@
+"""The command line's grammar: what every verb shares, and errors of usage."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final, NoReturn
+
+from virt_ova.errors import VirtOvaError
+
+SOURCE_HELP: Final = "an .ova, an .ovf, or a folder that holds one"
+
+
+class UsageError(VirtOvaError):
+    """The command line makes no sense; exit status 2."""
+
+    def __init__(self, message: str, *, hint: str = "Run 'virt-ova --help'.") -> None:
+        super().__init__(message, code="E_USAGE", hint=hint)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `UsageError` instead of exiting, so that every failure is told in one way."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        raise UsageError(message, hint=f"Run '{self.prog} --help'.")
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The package."""
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)

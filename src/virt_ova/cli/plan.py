@@ -1,0 +1,48 @@
+"""``virt-ova plan``: what an install would do, as JSON that ``install --plan`` takes back."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+
+from virt_ova.cli.console import Console, finding_lines
+from virt_ova.cli.options import add_install_options, default_uri, install_options
+from virt_ova.cli.parser import add_source
+from virt_ova.errors import TargetError
+from virt_ova.findings import Severity
+from virt_ova.package.package import open_package
+from virt_ova.plan.codec import to_json
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.stories.install import plan_install
+from virt_ova.target.registry import open_target
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See the module."""
+    add_source(parser)
+    add_install_options(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the plan; warnings go to stderr as well."""
+    options = install_options(args)
+    with open_package(args.source) as package:
+        plan = plan_install(package, options, host=_host(args, console))
+    console.write(to_json(plan))
+    for line in finding_lines(plan.findings, least=Severity.WARNING):
+        console.say(line.strip())
+    return 0
+
+
+def _host(args: argparse.Namespace, console: Console) -> HostCapabilities:
+    """What the target offers; without a target that was asked for, a plan can still be made for a host like any."""
+    uri = args.connect or default_uri()
+    try:
+        target = open_target(uri, pool=args.pool)
+    except TargetError as exc:
+        if args.connect or args.pool:
+            raise
+        console.say(f"note: planned for no particular host: {exc}")
+        return HostCapabilities()
+    with closing(target):
+        return target.capabilities

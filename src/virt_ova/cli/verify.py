@@ -1,0 +1,27 @@
+"""``virt-ova verify``: every file against the manifest."""
+
+from __future__ import annotations
+
+import argparse
+
+from virt_ova.cli.console import Console, finding_lines, table
+from virt_ova.cli.monitors import monitor
+from virt_ova.cli.parser import add_source
+from virt_ova.package.document import verify_document
+from virt_ova.package.package import open_package
+from virt_ova.text import printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See the module."""
+    add_source(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Check every file; fails when one differs, and says which."""
+    with open_package(args.source) as package, monitor(quiet=console.is_json) as listener:
+        report = package.verify(monitor=listener)
+    rows = [("ok" if file.ok else "DIFFERS", file.algorithm, printable(file.name)) for file in report.files]
+    lines = [*table(rows), f"trust: {report.trust}", *finding_lines(report.findings)]
+    console.document(verify_document(report), lines)
+    return 0 if report.is_sound else 1

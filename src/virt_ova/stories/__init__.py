@@ -1,0 +1,1 @@
+"""The stories: what virt-ova does, from beginning to end, each short enough to read aloud."""
