@@ -78,5 +78,5 @@ def _vmdk_kind(head: bytes) -> DiskFormat:
 
 def _read(member: Member, offset: int, size: int) -> bytes:
     """So many bytes of what is there of them."""
-    start = max(0, offset)
+    start = min(max(0, offset), member.size)
     return member.read_at(start, max(0, min(size, member.size - start)))
