@@ -7,12 +7,22 @@ import random
 import struct
 import subprocess
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Final
 
+import pytest
+
+from virt_ova.disk.base import Buffer
+from virt_ova.disk.copy import Hasher, copy_disk
+from virt_ova.disk.opener import open_disk
+from virt_ova.disk.qcow2.writer import Qcow2Writer
+from virt_ova.disk.raw import RawWriter
+from virt_ova.disk.sink import FileSink
 from virt_ova.disk.vmdk import layout as vmdk
+from virt_ova.errors import DiskError
 from virt_ova.source.base import Member, MemberName
 from virt_ova.source.file import LocalFile
 
@@ -168,3 +178,62 @@ def patch(path: Path, offset: int, data: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(data)
+
+
+class OrderedSink:
+    """A sink to a file that insists on rising offsets and one thread, as a stream does."""
+
+    in_order = True
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb")
+        self._end = 0
+        self._thread = get_ident()
+
+    def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        """Append, with a hole before it."""
+        assert offset >= self._end, f"byte {offset} after byte {self._end}"
+        assert get_ident() == self._thread
+        self._file.seek(offset)
+        for buffer in buffers:
+            self._end = offset = offset + self._file.write(buffer)
+
+    def finish(self, size_bytes: int) -> None:
+        """Set the length."""
+        assert size_bytes >= self._end
+        self._file.truncate(size_bytes)
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+def copy_to(member: Member, target: Path, driver: str, *, in_order: bool = False, hasher: Hasher | None = None) -> None:
+    """Copy the disk in `member` to a new qcow2 or raw file."""
+    reader = open_disk(member)
+    writer = Qcow2Writer(reader.block_map) if driver == "qcow2" else RawWriter(reader.block_map)
+    with closing(OrderedSink(target) if in_order else FileSink.create(target)) as sink:
+        copy_disk(member, reader, writer, sink, hasher=hasher, threads=2)
+
+
+def guest_bytes(path: Path) -> bytes:
+    """The guest's disk as our readers see it, block by block."""
+    with member_of(path) as member:
+        reader = open_disk(member)
+        block_map = reader.block_map
+        disk = bytearray(block_map.capacity_bytes)
+        for ordinal, (number, offset) in enumerate(zip(block_map.numbers, block_map.offsets, strict=True)):
+            stored = member.read_at(offset, min(block_map.max_stored_bytes, member.size - offset))
+            (block,) = reader.decode(memoryview(stored), offset, range(ordinal, ordinal + 1))
+            start = number * block_map.block_bytes
+            disk[start : start + len(block)] = block
+        assert len(disk) == block_map.capacity_bytes
+        return bytes(disk)
+
+
+def refusal(path: Path) -> tuple[str, str]:
+    """Code and message of the error with which the disk at `path` is refused; it names the file."""
+    with member_of(path) as member, pytest.raises(DiskError) as caught:
+        open_disk(member).block_map  # noqa: B018 - some readers read their tables only now
+    return caught.value.code, caught.value.message
