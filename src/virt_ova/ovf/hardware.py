@@ -106,17 +106,27 @@ def effective_items(envelope: Envelope, hardware: VirtualHardware, option: str |
         for item in hardware.items
         if item.bound not in _RANGES and (not item.configurations or chosen in item.configurations)
     ]
-    best: dict[tuple[str, int], Item] = {}
+    by_id: dict[str, list[Item]] = {}
     for item in candidates:
-        if item.configurations or item.bound:
-            key = (item.instance_id, item.resource_type)
-            if key not in best or _specificity(item) >= _specificity(best[key]):
-                best[key] = item
-    return tuple(item for item in candidates if best.get((item.instance_id, item.resource_type), item) is item)
+        by_id.setdefault(item.instance_id, []).append(item)
+    overridden = {id(item) for same in by_id.values() for item in _overridden(same)}
+    return tuple(item for item in candidates if id(item) not in overridden)
 
 
-def _specificity(item: Item) -> float:
-    return 1 / len(item.configurations) if item.configurations else 0.0
+def _overridden(same: list[Item]) -> list[Item]:
+    """Those of the items with one InstanceID that another one overrides; the last of equals wins.
+
+    Items without an id, or of one id without any difference in configuration (oVirt), do not override each other.
+    """
+    if not same[0].instance_id or not any(item.configurations or item.bound for item in same):
+        return []
+    best = max(reversed(same), key=_rank)
+    return [item for item in same if item is not best]
+
+
+def _rank(item: Item) -> tuple[float, bool]:
+    """How closely an item is made for the chosen option; a plain item beats one that is marked ``normal``."""
+    return (1 / len(item.configurations) if item.configurations else 0.0, not item.bound)
 
 
 def items_of(items: Iterable[Item], *types: int) -> tuple[Item, ...]:
