@@ -118,9 +118,10 @@ class Package:
             return Trust.UNVERIFIED
         for problem in coverage_problems(self.manifest, self.covered_names, self.archive.members):
             raise _not_covered(problem, self.name)
-        if check := self.digest_check(self.descriptor_member):
-            check.update(self.descriptor)
-            check.finish()
+        name = self.descriptor_member.name
+        check = DigestCheck(name, self.manifest.entries[name])
+        check.update(self.descriptor)
+        check.finish()
         return Trust.DIGESTS
 
     def verify(self, monitor: Monitor | None = None) -> VerifyReport:

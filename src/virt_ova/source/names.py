@@ -16,6 +16,9 @@ from virt_ova.text import quoted
 MAX_NAME_BYTES = 255
 """Longest name, in bytes of UTF-8: NAME_MAX of Linux."""
 
+_CONTROLS = {"Cc", "Zl", "Zp"}
+"""Unicode categories of control characters, and of what breaks a line."""
+
 
 def check_member_name(text: str) -> MemberName:
     """`text` as a member's name; one leading ``./`` says nothing and is dropped.
@@ -49,7 +52,7 @@ def _problem(name: str) -> str:
         (not name, "is empty"),
         (any("\ud800" <= char <= "\udfff" for char in name), "is not valid Unicode"),
         (len(name.encode(errors="replace")) > MAX_NAME_BYTES, f"is longer than {MAX_NAME_BYTES} bytes"),
-        (any(unicodedata.category(char) == "Cc" for char in name), "holds a control character"),
+        (any(unicodedata.category(char) in _CONTROLS for char in name), "holds a control character"),
         ("\\" in name or ":" in name, "holds a backslash or a colon"),
         (name.startswith("/"), "is absolute"),
         (any(part in {"", ".", ".."} for part in name.split("/")), "has a part that is empty, '.' or '..'"),

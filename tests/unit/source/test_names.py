@@ -24,6 +24,7 @@ def test_one_leading_dot_slash_is_dropped() -> None:
         ("a\nb", "holds a control character"),
         ("a\0", "holds a control character"),
         ("a\x85", "holds a control character"),
+        ("a\u2028b", "holds a control character"),
         ("C:\\x", "holds a backslash or a colon"),
         ("\\\\srv\\x", "holds a backslash or a colon"),
         ("c:x", "holds a backslash or a colon"),

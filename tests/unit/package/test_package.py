@@ -1,0 +1,275 @@
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.build.ova import build_folder, build_ova, descriptor, manifest_for, with_manifest
+from virt_ova.errors import DescriptorError, DigestError, PackageError, SourceError
+from virt_ova.package.package import Package, open_package
+from virt_ova.package.verify import Trust
+from virt_ova.source.base import MemberName
+
+DISK = b"disk" * 10_000
+OVF = descriptor([("a.vmdk", len(DISK))])
+MEMBERS = [("a.ovf", OVF), ("a.vmdk", DISK)]
+
+
+def opened(path: Path, members: Iterable[tuple[str, bytes]]) -> Package:
+    return open_package(build_ova(path / "a.ova", members))
+
+
+def refusal(path: Path, members: Iterable[tuple[str, bytes]]) -> PackageError:
+    with pytest.raises(PackageError) as caught:
+        opened(path, members)
+    return caught.value
+
+
+def codes(package: Package) -> list[str]:
+    return [finding.code for finding in package.findings]
+
+
+def test_a_package_in_a_tar(tmp_path: Path) -> None:
+    path = build_ova(tmp_path / "a.ova", with_manifest(MEMBERS))
+    with open_package(path) as package:
+        assert (package.kind, package.name) == ("ova", "a.ova")
+        assert package.descriptor == OVF
+        assert package.descriptor_member.offset == 512
+        assert package.envelope.disks[0].id == "disk1"
+        assert package.manifest is not None
+        assert list(package.manifest.entries) == ["a.ovf", "a.vmdk"]
+        assert (package.certificate, package.findings) == (None, ())
+        (disk,) = package.disks
+        assert disk.file_offset is not None
+        assert path.read_bytes()[disk.file_offset :].startswith(DISK)
+        assert (disk.id, disk.file_name, disk.file_size) == ("disk1", "a.vmdk", len(DISK))
+        assert (disk.capacity_bytes, disk.format) == (1 << 30, "raw")
+        assert package.member("a.vmdk") == disk.require_member()
+
+
+@pytest.mark.parametrize("name", ["package", "package/a.ovf"])
+def test_a_package_in_a_folder(tmp_path: Path, name: str) -> None:
+    build_folder(tmp_path / "package", [*with_manifest(MEMBERS), ("README", b"is no part of it")])
+    with open_package(tmp_path / name) as package:
+        assert package.kind == "ovf"
+        assert package.name == Path(name).name
+        assert package.covered_names == ("a.ovf", "a.vmdk")
+        assert package.check_manifest() is Trust.DIGESTS
+        assert package.verify().trust is Trust.DIGESTS
+
+
+def test_a_package_in_an_open_file_which_stays_open(tmp_path: Path) -> None:
+    file = io.BytesIO(b"front" + build_ova(tmp_path / "a.ova", MEMBERS).read_bytes())
+    file.seek(5)
+    with open_package(file) as package:
+        assert package.descriptor == OVF
+        assert package.descriptor_member.offset == 517
+        assert package.name == "open file"
+    assert not file.closed
+
+
+def test_everything_is_closed_at_the_end_and_on_failure(tmp_path: Path) -> None:
+    fds = Path("/proc/self/fd")
+    before = len(list(fds.iterdir()))
+    with opened(tmp_path, MEMBERS):
+        assert len(list(fds.iterdir())) == before + 1
+    refusal(tmp_path, MEMBERS[1:])
+    with pytest.raises(DescriptorError):
+        opened(tmp_path, [("a.ovf", b"<x/>")])
+    assert len(list(fds.iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [([], "none"), (["b.ovf", "c.OVF"], "'b.ovf', 'c.OVF'"), (["d/a.ovf"], "none"), (["._a.ovf"], "none")],
+)
+def test_there_must_be_exactly_one_descriptor(tmp_path: Path, names: Sequence[str], found: str) -> None:
+    error = refusal(tmp_path, [("x", b""), *((name, OVF) for name in names)])
+    assert (error.code, error.hint) == ("E_PKG_OVF", "")
+    assert error.message == f"found {found}, expected exactly one descriptor (.ovf) at the top of the package"
+
+
+def test_a_folder_with_two_descriptors_needs_the_path_of_one(tmp_path: Path) -> None:
+    build_folder(tmp_path, [("a.ovf", OVF), ("b.ovf", OVF), ("a.mf", b""), ("b.mf", b"garbage")])
+    with pytest.raises(PackageError, match=r"found 'a.ovf', 'b.ovf', expected exactly one") as caught:
+        open_package(tmp_path)
+    assert (caught.value.code, caught.value.hint) == ("E_PKG_OVF", "Give the path of the descriptor.")
+    with open_package(tmp_path / "a.ovf") as package:
+        assert codes(package) == ["MANIFEST_EMPTY", "PKG_FILE_MISSING"]
+
+
+def test_a_folder_without_descriptor(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="found none, expected exactly one descriptor") as caught:
+        open_package(tmp_path)
+    assert caught.value.code == "E_PKG_OVF"
+
+
+def test_a_descriptor_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ovf").symlink_to("/etc/passwd")
+    with pytest.raises(SourceError, match=r"'a.ovf' is a symbolic link") as caught:
+        open_package(tmp_path)
+    assert caught.value.code == "E_REF_OUTSIDE"
+
+
+def test_any_order_is_read_and_the_odd_one_told(tmp_path: Path) -> None:
+    with opened(tmp_path, reversed(MEMBERS)) as package:
+        (finding,) = package.findings
+        assert (finding.code, finding.severity, finding.where) == ("PKG_OVF_NOT_FIRST", "warning", "a.ovf")
+        assert package.disks[0].file_offset == 512
+    virtualbox = [*MEMBERS, ("a.mf", manifest_for(MEMBERS))]
+    with opened(tmp_path, virtualbox) as package:
+        assert package.check_manifest() is Trust.DIGESTS
+
+
+def test_errors_in_the_descriptor_name_it(tmp_path: Path) -> None:
+    with pytest.raises(DescriptorError) as caught:
+        opened(tmp_path, [("a.ovf", b"<x/>")])
+    assert caught.value.where.startswith("a.ovf")
+
+
+def test_a_descriptor_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.ovf").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DescriptorError) as caught:
+        open_package(tmp_path)
+    assert caught.value.code == "E_OVF_LIMIT"
+    assert str(caught.value) == "a.ovf: the descriptor has 1099511627776 bytes, expected at most 4194304"
+
+
+def test_a_missing_file_does_not_stop_a_look(tmp_path: Path) -> None:
+    with opened(tmp_path, MEMBERS[:1]) as package:
+        (finding,) = package.findings
+        assert (finding.code, finding.message) == ("PKG_FILE_MISSING", "the file 'a.vmdk' is not in the package")
+        assert (package.disks[0].format, package.disks[0].file_size) == ("vmdk-stream", len(DISK))
+        with pytest.raises(PackageError, match=r"the file 'a.vmdk' is not in the package") as caught:
+            package.member("a.vmdk")
+        assert caught.value.code == "E_PKG_FILE"
+        with pytest.raises(PackageError, match=r"the descriptor refers to no file 'a.ovf'") as caught:
+            package.member("a.ovf")
+        assert caught.value.code == "E_PKG_FILE"
+
+
+def test_the_manifest_may_have_another_name_if_it_is_the_only_one(tmp_path: Path) -> None:
+    with opened(tmp_path, with_manifest(MEMBERS, name="other.mf")) as package:
+        assert package.manifest is not None
+    two = [*MEMBERS, ("b.mf", b""), ("c.mf", b"")]
+    error = refusal(tmp_path, two)
+    assert error.code == "E_PKG_COMPANION"
+    assert error.message == "found 'b.mf', 'c.mf', expected one that is named like the descriptor, 'a.mf'"
+
+
+def test_an_empty_manifest_is_as_good_as_none(tmp_path: Path) -> None:
+    with opened(tmp_path, [*MEMBERS, ("a.mf", b"\n")]) as package:
+        assert package.manifest is None
+        assert codes(package) == ["MANIFEST_EMPTY"]
+        assert package.check_manifest() is Trust.UNVERIFIED
+        report = package.verify()
+        assert (report.trust, report.files, report.is_sound) == (Trust.UNVERIFIED, (), True)
+        assert [finding.message for finding in report.findings] == [
+            "the manifest is empty: nothing can be verified",
+        ]
+
+
+def test_a_manifest_that_is_refused_refuses_the_package(tmp_path: Path) -> None:
+    error = refusal(tmp_path, [*MEMBERS, ("a.mf", b"MD5(a.ovf)= 00")])
+    assert (error.code, error.where) == ("E_MANIFEST_ALGORITHM", "a.mf: line 1")
+    error = refusal(tmp_path, [*MEMBERS, ("a.mf", b" " * (1 << 20) + b" ")])
+    assert (error.code, error.message) == ("E_MANIFEST_LIMIT", "'a.mf' has 1048577 bytes, expected at most 1048576")
+
+
+def test_a_certificate_is_kept_and_told_to_be_unchecked(tmp_path: Path) -> None:
+    with opened(tmp_path, [*with_manifest(MEMBERS), ("a.cert", b"SHA256(a.mf)= 00")]) as package:
+        assert package.certificate == b"SHA256(a.mf)= 00"
+        assert codes(package) == ["CERT_UNCHECKED"]
+        report = package.verify()
+        assert report.trust is Trust.DIGESTS
+        assert [finding.code for finding in report.findings] == ["CERT_UNCHECKED"]
+
+
+def test_a_certificate_needs_a_manifest_and_a_size(tmp_path: Path) -> None:
+    error = refusal(tmp_path, [*MEMBERS, ("a.cert", b"x")])
+    assert (error.code, str(error)) == (
+        "E_CERT_MANIFEST",
+        "a.cert: found a certificate, but no manifest that it could have signed",
+    )
+    error = refusal(tmp_path, [*with_manifest(MEMBERS), ("a.cert", bytes(65537))])
+    assert (error.code, error.message) == ("E_CERT_LIMIT", "'a.cert' has 65537 bytes, expected at most 65536")
+
+
+@pytest.mark.parametrize(
+    ("listed", "there", "problem"),
+    [
+        (MEMBERS[:1], MEMBERS, "the manifest does not list 'a.vmdk'"),
+        (MEMBERS[1:], MEMBERS, "the manifest does not list 'a.ovf'"),
+        ([*MEMBERS, ("b", b"")], MEMBERS, "the manifest lists 'b', which is not in the package"),
+        (MEMBERS, [*MEMBERS, ("b", b"")], "the manifest does not list 'b'"),
+        ([MEMBERS[0], ("A.vmdk", DISK)], MEMBERS, "the manifest lists 'A.vmdk', which is not in the package"),
+    ],
+)
+def test_manifest_and_files_must_cover_each_other(
+    tmp_path: Path, listed: list[tuple[str, bytes]], there: list[tuple[str, bytes]], problem: str
+) -> None:
+    with opened(tmp_path, [*there, ("a.mf", manifest_for(listed))]) as package:
+        with pytest.raises(PackageError) as caught:
+            package.check_manifest()
+        assert (caught.value.code, caught.value.message) == ("E_MANIFEST_COVERAGE", problem)
+        assert str(caught.value) == f"a.ova: {problem}"
+        report = package.verify()
+        assert (report.trust, report.is_sound) == (Trust.UNVERIFIED, False)
+        assert ("MANIFEST_COVERAGE", problem) in [(finding.code, finding.message) for finding in report.findings]
+
+
+def test_a_changed_descriptor_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    manifest = manifest_for([("a.ovf", OVF + b" "), MEMBERS[1]])
+    with opened(tmp_path, [*MEMBERS, ("a.mf", manifest)]) as package:
+        with pytest.raises(DigestError, match=r"the SHA256 of 'a.ovf' is \w{64}, expected \w{64}") as caught:
+            package.check_manifest()
+        assert caught.value.code == "E_DIGEST"
+
+
+def test_bytes_are_checked_as_they_are_used(tmp_path: Path) -> None:
+    with opened(tmp_path, with_manifest(MEMBERS)) as package:
+        member = package.member("a.vmdk")
+        check = package.digest_check(member)
+        assert check is not None
+        check.update(member.read_at(0, 10))
+        check.update(memoryview(member.read_at(10, member.size - 10)))
+        check.finish()
+        expected = package.expected_digest(member)
+        assert expected is not None
+        assert (expected.algorithm, check.expected, check.found_hex) == ("SHA256", expected, expected.hex)
+        check.update(b"one more")
+        with pytest.raises(DigestError, match=r"the SHA256 of 'a.vmdk' is") as caught:
+            check.finish()
+        assert caught.value.code == "E_DIGEST"
+
+
+def test_a_member_without_digest_is_not_used_where_there_is_a_manifest(tmp_path: Path) -> None:
+    with opened(tmp_path, [*MEMBERS, ("a.mf", manifest_for(MEMBERS[:1]))]) as package:
+        with pytest.raises(PackageError, match=r"the manifest does not list 'a.vmdk'") as caught:
+            package.digest_check(package.member("a.vmdk"))
+        assert caught.value.code == "E_MANIFEST_COVERAGE"
+    with opened(tmp_path, MEMBERS) as package:
+        assert package.digest_check(package.member("a.vmdk")) is None
+        assert package.expected_digest(package.member("a.vmdk")) is None
+        assert package.check_manifest() is Trust.UNVERIFIED
+
+
+def test_a_package_that_changes_while_it_is_verified_is_noticed(tmp_path: Path) -> None:
+    path = build_ova(tmp_path / "a.ova", with_manifest(MEMBERS))
+    with open_package(path) as package:
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(SourceError, match="changed while it was in use") as caught:
+            package.verify()
+        assert caught.value.code == "E_CHANGED"
+
+
+def test_the_manifest_of_a_folder_need_not_list_itself_or_strangers(tmp_path: Path) -> None:
+    """open-ovf wrote the manifest into References; other files may lie beside a descriptor."""
+    ovf = descriptor([("a.vmdk", None), ("a.mf", None)])
+    members = [("a.ovf", ovf), ("a.vmdk", DISK)]
+    folder = build_folder(tmp_path / "d", [*with_manifest(members), ("stranger", b"")])
+    with open_package(folder) as package:
+        assert MemberName("a.mf") not in package.covered_names
+        assert package.check_manifest() is Trust.DIGESTS
