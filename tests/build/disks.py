@@ -104,6 +104,7 @@ def sparse_vmdk(
     described = text.encode().ljust(-(-max(len(text.encode()), 20 * SECTOR) // SECTOR) * SECTOR, b"\0")
     body = bytearray(SECTOR) + described
     body += bytes(-len(body) % (grain_sectors * SECTOR))
+    overhead = len(body) // SECTOR
     places: dict[int, int] = {}
     for number in order(list(grains)):
         places[number] = len(body) // SECTOR
@@ -114,7 +115,7 @@ def sparse_vmdk(
     def header(directory_sector: int) -> bytes:
         return vmdk.SPARSE_HEADER.pack(
             vmdk.MAGIC, 3 if compressed else 1, flags, capacity_sectors, grain_sectors, 1, len(described) // SECTOR,
-            vmdk.ENTRIES_PER_TABLE, 0, directory_sector, 128, 0, vmdk.NEWLINES, int(compressed),
+            vmdk.ENTRIES_PER_TABLE, 0, directory_sector, overhead, 0, vmdk.NEWLINES, int(compressed),
         )  # fmt: skip
 
     body[:SECTOR] = header(vmdk.GD_AT_END if footer else directory)
