@@ -105,13 +105,13 @@ def _read_item(reading: Reading, element: Element, host_paths: Mapping[str, str]
     is_required = reading.flag(element, "required", default=True)
     if not (type_text := fields.one("ResourceType")):
         if is_required:
-            raise bad_value("the item has no ResourceType, expected a number", element.where)
-        reading.note("OVF_MISSING_VALUE", "an optional item has no ResourceType: ignored", element.where)
+            raise bad_value("the item has no ResourceType, expected a number", fields.where)
+        reading.note("OVF_MISSING_VALUE", "an optional item has no ResourceType: ignored", fields.where)
         return ()
-    resource_type = bounded(type_text, where=f"{element.where}: ResourceType", limit=MAX_RESOURCE_TYPE)
+    resource_type = bounded(type_text, where=f"{fields.where}: ResourceType", limit=MAX_RESOURCE_TYPE)
     bound = (reading.attribute(element, "bound") or "").lower()
     if bound not in _BOUNDS:
-        raise bad_value(f"found the bound {quoted(bound)}, expected min, max or normal", element.where)
+        raise bad_value(f"found the bound {quoted(bound)}, expected min, max or normal", fields.where)
     parent = fields.one("Parent")
     return (
         Item(
@@ -131,7 +131,7 @@ def _read_item(reading: Reading, element: Element, host_paths: Mapping[str, str]
             bound=bound,
             cores_per_socket=_cores_per_socket(reading, element, fields),
             config=vendor_config(element, "Config"),
-            where=element.where,
+            where=fields.where,
         ),
     )
 
@@ -222,4 +222,4 @@ def _cores_per_socket(reading: Reading, element: Element, fields: _Fields) -> in
         (child.text.strip() for child in element.children if (child.namespace, child.name) == (VMW, "CoresPerSocket")),
         fields.one("cpu_per_socket") if reading.dialect.is_ovirt else "",
     )
-    return bounded(text, where=f"{element.where}: CoresPerSocket", limit=MAX_CPUS) if text else None
+    return bounded(text, where=f"{fields.where}: CoresPerSocket", limit=MAX_CPUS) if text else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from virt_ova.errors import DescriptorError
 from virt_ova.findings import Finding, Severity
@@ -15,6 +16,9 @@ from virt_ova.ovf.names import ENVELOPES, VMW, Dialect
 from virt_ova.ovf.xml import Element
 from virt_ova.text import quoted
 from virt_ova.units import MAX_COUNT, parse_count, parse_unit
+
+MAX_FINDINGS: Final = 1000
+"""Most findings kept of one descriptor; nobody reads more."""
 
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
@@ -37,7 +41,11 @@ class Reading:
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, message: str, where: str, severity: Severity = Severity.WARNING) -> None:
-        """Add a finding."""
+        """Add a finding; of very many, only the first are kept, and that there were more."""
+        if len(self.findings) >= MAX_FINDINGS:
+            return
+        if len(self.findings) == MAX_FINDINGS - 1:
+            code, message, where, severity = "OVF_MORE", "there is more to note than is kept", "", Severity.WARNING
         self.findings.append(Finding(code=code, severity=severity, message=message, where=where))
 
     def sections(self, element: Element) -> Iterator[tuple[str, Element]]:

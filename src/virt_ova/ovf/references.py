@@ -7,7 +7,6 @@ machines, so it is refused, except where a product is known to break the rule ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
 
 from virt_ova.ovf.envelope import (
     Disk,
@@ -101,27 +100,45 @@ def _entity_ids(
 def _check_disks(envelope: Envelope) -> None:
     where = "Envelope/DiskSection"
     _unique((disk.id for disk in envelope.disks), "disks", where)
-    disks = {disk.id: disk for disk in envelope.disks}
     files = {file.id for file in envelope.files}
-    users: dict[str, list[Disk]] = {}
     usage = _usage(envelope)
+    users: dict[str, dict[str, str]] = {}
+    parents = {disk.id: disk.parent_ref for disk in envelope.disks}
+    sound: set[str] = set()
     for disk in envelope.disks:
         if disk.file_ref and disk.file_ref not in files:
             message = f"the disk {quoted(disk.id)} refers to the file {quoted(disk.file_ref)}, which is not listed"
             raise bad_reference(message, where)
         if disk.file_ref:
-            _check_shared_file(disk, users.setdefault(disk.file_ref, []), usage, where)
-        _check_parents(disk, disks, where)
+            _check_shared_file(disk, users.setdefault(disk.file_ref, {}), usage.get(disk.id, {""}), where)
+        _check_ancestors(disk.id, parents, sound, f"the disk {quoted(disk.id)}", where)
 
 
-def _check_shared_file(disk: Disk, others: list[Disk], usage: Mapping[str, set[str]], where: str) -> None:
-    """Two disks may be in one file only when no configuration has both (a small and a large variant)."""
-    for other in others:
-        mine, theirs = usage.get(disk.id, {""}), usage.get(other.id, {""})
-        if "" in mine | theirs or mine & theirs:
-            pair = f"{quoted(other.id)} and {quoted(disk.id)}"
-            raise bad_reference(f"the disks {pair} are both in the file {quoted(disk.file_ref)}", where)
-    others.append(disk)
+def _check_shared_file(disk: Disk, users: dict[str, str], configurations: set[str], where: str) -> None:
+    """Two disks may be in one file only when no configuration has both (a small and a large variant).
+
+    `users` gives the disk that is in the file by configuration, the empty one for all.
+    """
+    is_clash = users and ("" in configurations or "" in users or not configurations.isdisjoint(users))
+    if is_clash:
+        other = next((users[name] for name in sorted(configurations) if name in users), next(iter(users.values())))
+        pair = f"{quoted(other)} and {quoted(disk.id)}"
+        raise bad_reference(f"the disks {pair} are both in the file {quoted(disk.file_ref)}", where)
+    users.update(dict.fromkeys(configurations, disk.id))
+
+
+def _check_ancestors(start: str, parents: Mapping[str, str], sound: set[str], who: str, where: str) -> None:
+    """Follow `parents` up from `start`, as far as is not known to be `sound`: each must be there, and none twice."""
+    seen: set[str] = set()
+    current = start
+    while current and current not in sound:
+        if current not in parents:
+            raise bad_reference(f"{who} has the parent or ancestor {quoted(current)}, which is not there", where)
+        if current in seen:
+            raise bad_reference(f"{who} descends from {quoted(current)}, which is its own ancestor", where)
+        seen.add(current)
+        current = parents[current]
+    sound |= seen
 
 
 def _usage(envelope: Envelope) -> dict[str, set[str]]:
@@ -133,19 +150,6 @@ def _usage(envelope: Envelope) -> dict[str, set[str]]:
                 for disk_id in disk_ids((item,)):
                     usage.setdefault(disk_id, set()).update(item.configurations or ("",))
     return usage
-
-
-def _check_parents(disk: Disk, disks: Mapping[str, Disk], where: str) -> None:
-    seen = {disk.id}
-    current = disk
-    while current.parent_ref:
-        if current.parent_ref not in disks:
-            message = f"the disk {quoted(current.id)} has the parent {quoted(current.parent_ref)}, which is not there"
-            raise bad_reference(message, where)
-        current = disks[current.parent_ref]
-        if current.id in seen:
-            raise bad_reference(f"the disk {quoted(disk.id)} is its own ancestor", where)
-        seen.add(current.id)
 
 
 def _check_startup(reading: Reading, startup: Iterable[StartupItem], ids: set[str], where: str) -> None:
@@ -174,9 +178,10 @@ def _check_hardware(reading: Reading, names: _Names, hardware: VirtualHardware) 
         if instance_id:
             _check_same_id(reading, items)
     parents = {item.instance_id: item.parent for item in hardware.items}
+    sound: set[str] = set()
     for item in hardware.items:
         _check_item(reading, names, item)
-        _check_item_parents(item, parents)
+        _check_ancestors(item.parent, parents, sound, "the item", item.where)
 
 
 def _check_same_id(reading: Reading, items: list[Item]) -> None:
@@ -186,16 +191,20 @@ def _check_same_id(reading: Reading, items: list[Item]) -> None:
     appliance), they must at least be of one kind; `virt_ova.ovf.hardware` takes the more specific. oVirt and virt-v2v
     write one placeholder for all.
     """
-    for one, other in combinations(items, 2):
-        is_override = bool(one.configurations) != bool(other.configurations)
-        shared = set(one.configurations) & set(other.configurations)
-        is_clash = bool(shared) or not (one.configurations or other.configurations)
-        if one.bound != other.bound or is_override or not is_clash:
-            continue
-        same_kind = bool(shared) and one.resource_type == other.resource_type
-        if not same_kind and not reading.dialect.is_ovirt:
-            raise bad_reference(f"two items have the InstanceID {quoted(one.instance_id)}, expected one", other.where)
-        reading.note("OVF_DUPLICATE", f"two items have the InstanceID {quoted(one.instance_id)}", other.where)
+    takers: dict[tuple[str, str], Item] = {}
+    shown_id = quoted(items[0].instance_id)
+    is_noted = False
+    for item in items:
+        for configuration in item.configurations or ("",):
+            other = takers.setdefault((item.bound, configuration), item)
+            if other is item:
+                continue
+            same_kind = bool(configuration) and item.resource_type == other.resource_type
+            if not same_kind and not reading.dialect.is_ovirt:
+                raise bad_reference(f"two items have the InstanceID {shown_id}, expected one", item.where)
+            if not is_noted:
+                reading.note("OVF_DUPLICATE", f"several items have the InstanceID {shown_id}", item.where)
+            is_noted = True
 
 
 def _check_item(reading: Reading, names: _Names, item: Item) -> None:
@@ -211,15 +220,3 @@ def _check_item(reading: Reading, names: _Names, item: Item) -> None:
         if network not in names.networks:
             message = f"the network {quoted(network)} is not in the NetworkSection"
             reading.note("OVF_REF", message, item.where)
-
-
-def _check_item_parents(item: Item, parents: Mapping[str, str]) -> None:
-    seen = {item.instance_id}
-    parent = item.parent
-    while parent:
-        if parent not in parents:
-            raise bad_reference(f"the item has the parent {quoted(parent)}, which is not there", item.where)
-        if parent in seen:
-            raise bad_reference(f"the item with the InstanceID {quoted(parent)} is its own ancestor", item.where)
-        seen.add(parent)
-        parent = parents[parent]

@@ -282,7 +282,7 @@ def test_ovirt_says_the_number_of_the_system_in_its_own_namespace() -> None:
 def test_ovirt_gives_all_items_one_placeholder_id() -> None:
     items = OLD_ITEM.format(caption="rng", number="same", kind=0, rest="") * 2
     assert [(f.code, f.message) for f in read_envelope(ovirt_machine(items=items)).findings] == [
-        ("OVF_DUPLICATE", "two items have the InstanceID 'same'"),
+        ("OVF_DUPLICATE", "several items have the InstanceID 'same'"),
     ]
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from tests.unit.ovf.documents import effective, envelope, item, rasd, shown, system
+from tests.unit.ovf.documents import envelope, item, rasd, shown, system
 from virt_ova.errors import DescriptorError
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.ovf.reader import read_envelope
+from virt_ova.ovf.reading import MAX_FINDINGS
 
 ITEM = "Envelope/VirtualSystem/VirtualHardwareSection/Item (line 1)"
 TWO_FILES = '<References><File ovf:id="a" ovf:href="a"/><File ovf:id="b" ovf:href="b"/></References>'
@@ -90,13 +93,13 @@ def test_variants_of_one_disk_may_be_in_one_file() -> None:
 
 def test_a_parent_disk_that_is_not_there() -> None:
     assert refused(disks(disk("d", 'ovf:parentRef="p"'))) == (
-        "Envelope/DiskSection: the disk 'd' has the parent 'p', which is not there"
+        "Envelope/DiskSection: the disk 'd' has the parent or ancestor 'p', which is not there"
     )
 
 
 def test_disks_that_are_their_own_ancestors() -> None:
     loop = disks(disk("d", 'ovf:parentRef="e"'), disk("e", 'ovf:parentRef="d"'))
-    assert refused(loop) == "Envelope/DiskSection: the disk 'd' is its own ancestor"
+    assert refused(loop) == "Envelope/DiskSection: the disk 'd' descends from 'd', which is its own ancestor"
 
 
 def test_a_chain_of_disks() -> None:
@@ -151,7 +154,7 @@ def test_items_of_one_kind_that_share_a_configuration_are_noted() -> None:
     body = OPTIONS + system(
         item(4, 1, memory, 'ovf:configuration="small large"') + item(4, 1, memory, 'ovf:configuration="large"'),
     )
-    assert findings(body) == [("OVF_DUPLICATE", "two items have the InstanceID '1'")]
+    assert findings(body) == [("OVF_DUPLICATE", "several items have the InstanceID '1'")]
 
 
 @pytest.mark.parametrize(("resource", "kind"), [("ovf:/disk/x", "disk"), ("/file/x", "file"), ("ovf://disk/x", "disk")])
@@ -160,13 +163,17 @@ def test_an_item_of_nothing(resource: str, kind: str) -> None:
 
 
 def test_an_item_on_nothing() -> None:
-    assert refused(system(item(17, 1, rasd(Parent=9)))) == f"{ITEM}: the item has the parent '9', which is not there"
+    assert (
+        refused(system(item(17, 1, rasd(Parent=9))))
+        == f"{ITEM}: the item has the parent or ancestor '9', which is not there"
+    )
 
 
 @pytest.mark.parametrize("parents", [(1,), (2, 1)])
 def test_items_that_are_their_own_ancestors(parents: tuple[int, ...]) -> None:
     body = system("".join(item(6, number + 1, rasd(Parent=parent)) for number, parent in enumerate(parents)))
-    assert refused(body) == f"{ITEM}: the item with the InstanceID '1' is its own ancestor"
+    message = f"{ITEM}: the item descends from '{parents[0]}', which is its own ancestor"
+    assert refused(body) == message
 
 
 def test_an_unknown_configuration_or_network_is_noted() -> None:
@@ -182,8 +189,29 @@ def test_text_of_the_package_is_escaped_in_messages() -> None:
     )
 
 
-def test_a_thousand_items_of_one_id_take_no_time() -> None:
-    options = "".join(f'<Configuration ovf:id="o{number}"/>' for number in range(1000))
-    items = "".join(item(6, 1, attributes=f'ovf:configuration="o{number}"') for number in range(1000))
-    body = f"<DeploymentOptionSection><Info/>{options}</DeploymentOptionSection>{system(items)}"
-    assert len(effective(envelope(body), "o7")) == 1
+def many(count: int, body: str, *, options: int = 0) -> str:
+    configurations = "".join(f'<Configuration ovf:id="o{number}"/>' for number in range(options))
+    items = "".join(body.format(number, number + 1) for number in range(count))
+    return f"<DeploymentOptionSection><Info/>{configurations}</DeploymentOptionSection>{system(items)}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        many(9_000, item(6, "1", attributes='ovf:configuration="o{0}"'), options=9_000),
+        many(10_000, item(6, "x{1}", rasd(Parent="x{0}"))).replace("<rasd:Parent>x0</rasd:Parent>", ""),
+        many(10_000, item(6, "x{0}", rasd(Parent="x{1}"))).replace("<rasd:Parent>x10000</rasd:Parent>", ""),
+    ],
+    ids=["one id", "chain down", "chain up"],
+)
+def test_checks_take_time_in_proportion(body: str) -> None:
+    started = time.process_time()
+    assert findings(body) == []
+    assert time.process_time() - started < 5
+
+
+def test_of_very_many_findings_the_first_are_kept() -> None:
+    found = findings(many(2_000, item(10, "{0}", rasd(Connection="n{0}"))))
+    assert len(found) == MAX_FINDINGS
+    assert found[0] == ("OVF_REF", "the network 'n0' is not in the NetworkSection")
+    assert found[-1] == ("OVF_MORE", "there is more to note than is kept")

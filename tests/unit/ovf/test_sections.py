@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.unit.ovf.documents import VMW, envelope, only_system, shown, system
@@ -458,3 +460,18 @@ def test_licences_beside_the_systems_hold_for_each() -> None:
     )
     found = read(body + system(system_id="a") + system(system_id="b"))
     assert [(entity.eulas, entity.products) for entity in found.content] == [(("L",), (Product(name="P"),))] * 2
+
+
+def test_a_descriptor_of_four_mebibytes_is_read_in_a_second() -> None:
+    value = "v" * 1150
+    properties = "".join(
+        f'<Property ovf:key="k{number}" ovf:type="string" ovf:userConfigurable="true" ovf:value="{value}">'
+        f"<Label>{number}</Label><Description/></Property>"
+        for number in range(3_200)
+    )
+    data = envelope(system(before=f"<ProductSection><Info/>{properties}</ProductSection>"))
+    assert 4_000_000 < len(data) < 4 << 20
+    started = time.process_time()
+    read = read_envelope(data)
+    assert time.process_time() - started < 1
+    assert len(only_system(read).products[0].properties) == 3_200

@@ -139,9 +139,9 @@ def test_what_is_not_well_formed_is_refused_with_its_place(data: bytes, message:
 def test_a_large_descriptor_is_read_and_a_larger_one_refused() -> None:
     head, tail = b"<a><b>", b"</b></a>"
     data = head + b"x" * (MAX_BYTES - len(head) - len(tail)) + tail
-    started = time.monotonic()
+    started = time.process_time()
     assert len(read_document(data).root.children[0].text) == MAX_BYTES - 14
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     error = refused(data + b"\n")
     assert (error.code, str(error)) == (
         "E_OVF_LIMIT",
