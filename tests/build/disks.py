@@ -151,16 +151,13 @@ def _vmdk_tables(
     """Append grain tables and directory to `body`; the sector of the directory."""
     per_table = vmdk.ENTRIES_PER_TABLE
     tables = -(-capacity_sectors // (grain_sectors * per_table))
-    directory = []
-    for index in range(tables):
-        entries = [places.get(index * per_table + i, 0) for i in range(per_table)]
-        if not any(entries):
-            directory.append(0)
-            continue
+    directory = [0] * tables
+    for index in sorted({number // per_table for number in places}):
         if markers:
             body += _marker(4, 1)
-        directory.append(len(body) // SECTOR)
-        body += struct.pack(f"<{per_table}I", *entries)
+        directory[index] = len(body) // SECTOR
+        numbers = range(index * per_table, (index + 1) * per_table)
+        body += struct.pack(f"<{per_table}I", *(places.get(number, 0) for number in numbers))
     if markers:
         body += _marker(-(-tables * 4 // SECTOR), 2)
     sector = len(body) // SECTOR

@@ -60,7 +60,8 @@ def _fill_hardware(hardware: etree._Element, spec: ApplianceSpec) -> None:
 
 
 def _one(parent: etree._Element, path: str) -> etree._Element:
-    """The only element at `path` (an XPath)."""
-    element: etree._Element
-    (element,) = parent.xpath(path, namespaces=_PREFIXES)
+    """The element at `path`, of which there is one."""
+    element = parent.find(path, _PREFIXES)
+    if element is None:
+        raise LookupError(f"{_TEMPLATE.name} has no {path}")
     return element
