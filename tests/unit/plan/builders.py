@@ -57,12 +57,15 @@ def system(
 
 
 def envelope(
-    *content: VirtualSystem | VirtualSystemCollection, disks: Sequence[str] = ("d1", "d2", "d3"), **values: object
+    *content: VirtualSystem | VirtualSystemCollection,
+    disks: Sequence[str | Disk] = ("d1", "d2", "d3"),
+    **values: object,
 ) -> Envelope:
-    """An envelope with 1 GiB disks that have a file each."""
-    listed = tuple(Disk(id=disk, file_ref=f"{disk}-file", capacity_bytes=GIB) for disk in disks)
-    values.setdefault("disks", listed)
-    return Envelope(ovf_version="1.1", namespace="", content=content, **values)  # type: ignore[arg-type]
+    """An envelope; a disk that is only named has 1 GiB and a file."""
+    listed = tuple(
+        Disk(id=disk, file_ref=f"{disk}-file", capacity_bytes=GIB) if isinstance(disk, str) else disk for disk in disks
+    )
+    return Envelope(ovf_version="1.1", namespace="", content=content, disks=listed, **values)  # type: ignore[arg-type]
 
 
 def sources_of(descriptor: Envelope) -> dict[str, DiskSource]:

@@ -203,6 +203,13 @@ def test_settings_and_names_enter_as_arguments_of_their_own() -> None:
     assert netdevs == ["user,hostfwd=tcp::2222-:22,id=net0", "user,id=net1", "bridge,br=br0,id=net2"]
 
 
+@needs_qemu
+def test_a_machine_may_have_no_screen_and_no_ports(sources: dict[str, VolumeSource]) -> None:
+    tree = run(machine(video="", serial_ports=0), sources)
+    assert "dev: VGA" not in tree
+    assert "dev: isa-serial" not in tree
+
+
 def test_a_relative_path_stays_relative() -> None:
     drive = disk(Bus.VIRTIO, boot_order=1)
     command = qemu_command(machine(drives=(drive,)), sources={"d0": VolumeSource(image_format="qcow2", path="a.qcow2")})
