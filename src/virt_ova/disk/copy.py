@@ -1,8 +1,7 @@
 """Copies a disk from its place in the package into a new image.
 
-One pass over the member, front to back: each piece is read once, hashed by one thread and decoded by others, so that
-the bytes that are verified are the very bytes that are used. A piece holds whole blocks and is small on both sides of
-the decoder, which bounds memory whatever the disk claims to be.
+One pass over the member, front to back, in pieces of whole blocks that are small on both sides of the decoder, which
+bounds memory whatever the disk claims to be.
 
 To a file, the decoding threads also write, each block where it belongs, and the metadata comes last, when it is known
 which blocks hold only zeros. To a stream, metadata comes first and the blocks follow in order.
@@ -12,34 +11,12 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final, Protocol
 
-from virt_ova.disk.base import BlockMap, Buffer, DiskReader, DiskWriter, Sink, is_zero
+from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink, is_zero
+from virt_ova.disk.pump import PIECE_BYTES, Hasher, Piece, Run, pieces_between, pump
 from virt_ova.errors import DiskError, SourceError
 from virt_ova.source.base import Member
-
-_PIECE_BYTES: Final = 2 << 20
-"""Most bytes of a piece, stored and decoded alike."""
-
-
-class Hasher(Protocol):
-    """What of a hashlib object is used."""
-
-    def update(self, data: Buffer, /) -> None:
-        """Take the next bytes."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """A run of the member's bytes with the blocks that lie in it."""
-
-    offset: int
-    size: int
-    ordinals: range
 
 
 def copy_disk(
@@ -106,41 +83,20 @@ class _Copy:
 
     def run(self, hasher: Hasher | None, advance: Callable[[int], None], threads: int) -> None:
         """Read, hash, decode and write every piece."""
-        pieces = cut(self._reader.block_map, self._member.size, every_byte=hasher is not None)
-        with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as decoding:
-            window: deque[_InFlight] = deque()
-            try:
-                for piece in pieces:
-                    data = self._member.read_at(piece.offset, piece.size)
-                    hashed = hashing.submit(hasher.update, data) if hasher else None
-                    window.append(_InFlight(piece, hashed, decoding.submit(self._place, piece, data)))
-                    if len(window) > threads + 2:
-                        self._land(window.popleft(), advance)
-                while window:
-                    self._land(window.popleft(), advance)
-            finally:
-                decoding.shutdown(wait=False, cancel_futures=True)
+        pump(
+            cut(self._reader.block_map, self._member.size, every_byte=hasher is not None),
+            self._sink,
+            read=lambda piece: self._member.read_at(piece.offset, piece.size),
+            place=self._place,
+            hasher=hasher,
+            advance=advance,
+            threads=threads,
+        )
 
-    def _land(self, flight: _InFlight, advance: Callable[[int], None]) -> None:
-        """Wait for the oldest piece; in order, write it."""
-        for run in flight.placed.result():
-            self._sink.write_at(run.offset, run.blocks)
-        if flight.hashed:
-            flight.hashed.result()
-        advance(flight.piece.size)
-
-    def _place(self, piece: Piece, data: bytes) -> list[_Run]:
-        """Decode a piece; write its blocks if that may be done from any thread, else return them."""
-        runs = self._runs(piece, self._reader.decode(memoryview(data), piece.offset, piece.ordinals))
-        if self._sink.in_order:
-            return runs
-        for run in runs:
-            self._sink.write_at(run.offset, run.blocks)
-        return []
-
-    def _runs(self, piece: Piece, blocks: list[Buffer]) -> list[_Run]:
-        """The blocks that hold data, joined where they follow each other in the image."""
-        runs: list[_Run] = []
+    def _place(self, piece: Piece, data: bytes) -> list[Run]:
+        """The blocks of a piece that hold data, decoded, and joined where they follow each other in the image."""
+        blocks = self._reader.decode(memoryview(data), piece.offset, piece.ordinals)
+        runs: list[Run] = []
         end = -1
         for ordinal, block in zip(piece.ordinals, blocks, strict=True):
             if is_zero(block):
@@ -150,28 +106,11 @@ class _Copy:
                 raise _changed(self._member)
             offset = self._writer.offset_of(ordinal)
             if offset == end:
-                runs[-1].blocks.append(block)
+                runs[-1].buffers.append(block)
             else:
-                runs.append(_Run(offset, [block]))
+                runs.append(Run(offset, [block]))
             end = offset + len(block)
         return runs
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Blocks that follow each other in the image, from `offset`."""
-
-    offset: int
-    blocks: list[Buffer]
-
-
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    """A piece on its way."""
-
-    piece: Piece
-    hashed: Future[None] | None
-    placed: Future[list[_Run]]
 
 
 def _check_rising(member: Member, writer: DiskWriter) -> None:
@@ -205,26 +144,20 @@ def cut(block_map: BlockMap, member_bytes: int, *, every_byte: bool) -> Iterator
     while first < len(block_map):
         piece = _piece(block_map, member_bytes, first)
         if every_byte:
-            yield from _gap(position, piece.offset)
+            yield from pieces_between(position, piece.offset)
         yield piece
         position, first = piece.offset + piece.size, piece.ordinals.stop
     if every_byte:
-        yield from _gap(position, member_bytes)
+        yield from pieces_between(position, member_bytes)
 
 
 def _piece(block_map: BlockMap, member_bytes: int, first: int) -> Piece:
     """The longest piece that begins with block `first`."""
     offsets, longest = block_map.offsets, block_map.max_stored_bytes
     start = offsets[first]
-    most = min(len(block_map), first + max(1, _PIECE_BYTES // block_map.block_bytes))
-    stop = max(first + 1, bisect_right(offsets, start + _PIECE_BYTES - longest, first, most))
+    most = min(len(block_map), first + max(1, PIECE_BYTES // block_map.block_bytes))
+    stop = max(first + 1, bisect_right(offsets, start + PIECE_BYTES - longest, first, most))
     end = min(offsets[stop - 1] + longest, member_bytes)
     if stop < len(block_map):
         end = min(end, offsets[stop])
     return Piece(offset=start, size=end - start, ordinals=range(first, stop))
-
-
-def _gap(start: int, end: int) -> Iterator[Piece]:
-    """Bytes without blocks: tables, markers, padding."""
-    for offset in range(start, end, _PIECE_BYTES):
-        yield Piece(offset=offset, size=min(_PIECE_BYTES, end - offset), ordinals=range(0))

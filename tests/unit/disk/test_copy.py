@@ -21,7 +21,7 @@ from tests.build.disks import (
     random_disk,
     sparse_vmdk,
 )
-from virt_ova.disk import copy
+from virt_ova.disk import copy, pump
 from virt_ova.disk.base import BlockMap, Buffer
 from virt_ova.disk.copy import copy_disk, cut
 from virt_ova.disk.opener import open_disk
@@ -119,7 +119,8 @@ class Recorder:
 def test_result_does_not_depend_on_the_piece_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int, *, in_order: bool
 ) -> None:
-    monkeypatch.setattr(copy, "_PIECE_BYTES", piece_bytes)
+    for module in (copy, pump):
+        monkeypatch.setattr(module, "PIECE_BYTES", piece_bytes)
     image = tmp_path / "disk.vmdk"
     grains = {number: bytes([number + 1]) * 4096 for number in range(0, 40, 3)}
     image.write_bytes(sparse_vmdk(320, grains, grain_sectors=8, order=lambda numbers: numbers[::-1]))

@@ -1,0 +1,115 @@
+"""Moves a member through hashing and placing, piece by piece.
+
+Each piece is read once, by one thread; hashed, in order, by another; and placed by as many as there are processors.
+What is verified are so the very bytes that are used, and the pieces under way bound the memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from virt_ova.disk.base import Buffer, Sink
+
+PIECE_BYTES: Final = 2 << 20
+"""Most bytes of a piece, stored and placed alike."""
+
+
+class Hasher(Protocol):
+    """What of a hashlib object is used."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Take the next bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """A run of the member's bytes; `ordinals` are the blocks that it is read for."""
+
+    offset: int
+    size: int
+    ordinals: range = range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Buffers that follow each other in the image, from `offset`."""
+
+    offset: int
+    buffers: list[Buffer]
+
+
+def pieces_between(start: int, end: int) -> Iterator[Piece]:
+    """The bytes from `start` to `end`, without blocks."""
+    for offset in range(start, end, PIECE_BYTES):
+        yield Piece(offset=offset, size=min(PIECE_BYTES, end - offset))
+
+
+def pump(
+    pieces: Iterable[Piece],
+    sink: Sink,
+    *,
+    read: Callable[[Piece], bytes],
+    place: Callable[[Piece, bytes], list[Run]],
+    hasher: Hasher | None,
+    advance: Callable[[int], None],
+    threads: int,
+) -> None:
+    """Take every piece from `read` through `hasher` and `place` to `sink`.
+
+    Args:
+        pieces: in rising order.
+        sink: takes what is placed: in order from this thread, or at once from the placing threads.
+        read: the bytes of a piece; called in this thread.
+        place: what of a piece goes where; called in other threads.
+        hasher: is fed every piece in order; None when no digest is asked for.
+        advance: is told in this thread of the bytes done.
+        threads: how many place.
+
+    Raises:
+        VirtOvaError: whatever the callables raise.
+    """
+
+    def carry(piece: Piece, data: bytes) -> list[Run]:
+        runs = place(piece, data)
+        return runs if sink.in_order else _write(sink, runs)
+
+    with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as placing:
+        window: deque[_InFlight] = deque()
+        try:
+            for piece in pieces:
+                data = read(piece)
+                hashed = hashing.submit(hasher.update, data) if hasher else None
+                window.append(_InFlight(piece.size, hashed, placing.submit(carry, piece, data)))
+                if len(window) > threads + 2:
+                    advance(window.popleft().land(sink))
+            while window:
+                advance(window.popleft().land(sink))
+        finally:
+            placing.shutdown(wait=False, cancel_futures=True)
+            hashing.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    """A piece on its way."""
+
+    size: int
+    hashed: Future[None] | None
+    placed: Future[list[Run]]
+
+    def land(self, sink: Sink) -> int:
+        """Wait until it is hashed and placed; returns its size."""
+        _write(sink, self.placed.result())
+        if self.hashed:
+            self.hashed.result()
+        return self.size
+
+
+def _write(sink: Sink, runs: list[Run]) -> list[Run]:
+    for run in runs:
+        sink.write_at(run.offset, run.buffers)
+    return []
