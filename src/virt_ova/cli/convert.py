@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
-from virt_ova.cli.console import Console
+from virt_ova.cli.console import Console, finding_lines
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_image_options, add_no_verify
 from virt_ova.cli.parser import add_source
@@ -41,11 +42,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "mode": result.mode,
         "capacity_bytes": result.capacity_bytes,
         "trust": result.trust,
+        "findings": [asdict(finding) for finding in result.findings],
         "elapsed_seconds": result.elapsed_seconds,
     }
     line = (
         f"Wrote {printable(str(result.path))}: {result.image_format}, {format_bytes(result.capacity_bytes)}, "
         f"{result.mode}, trust: {result.trust}, in {result.elapsed_seconds:.1f} s"
     )
-    console.document(document, [line])
+    console.document(document, [line, *finding_lines(result.findings)])
     return 0

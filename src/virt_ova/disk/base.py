@@ -133,6 +133,9 @@ class Sink(Protocol):
     def in_order(self) -> bool:
         """Whether offsets must rise from call to call, and calls come from one thread. Gaps read as zeros."""
 
+    def fileno(self) -> int | None:
+        """Descriptor of the local file behind it, to share blocks with another file and to read back; else None."""
+
     def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
         """Write `buffers` one after the other from `offset`.
 

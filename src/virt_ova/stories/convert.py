@@ -10,6 +10,7 @@ from pathlib import Path
 
 from virt_ova.disk.sink import FileSink
 from virt_ova.errors import PackageError
+from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
 from virt_ova.package.verify import Trust
 from virt_ova.plan.plan import DiskMode, ImageFormat
@@ -30,6 +31,7 @@ class ConvertResult:
         mode: how it was placed.
         capacity_bytes: size of the guest's disk.
         trust: how far its bytes were verified.
+        findings: of the package and of the disk.
         elapsed_seconds: from opening the package to the end.
     """
 
@@ -39,6 +41,7 @@ class ConvertResult:
     mode: DiskMode
     capacity_bytes: int
     trust: Trust
+    findings: tuple[Finding, ...]
     elapsed_seconds: float
 
 
@@ -75,6 +78,7 @@ def convert(
             chosen.require_member() if chosen.file_name else None,
             capacity_bytes=chosen.capacity_bytes,
             image_format=image_format,
+            mode=mode,
         )
         with Journal(listener) as journal:
             path = Path(output)
@@ -84,9 +88,10 @@ def convert(
         disk=chosen.id,
         path=path,
         image_format=image_format,
-        mode=mode,
+        mode=placement.mode,
         capacity_bytes=placement.capacity_bytes,
         trust=trust,
+        findings=(*package.findings, *placement.findings),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
 

@@ -167,10 +167,14 @@ class _Install:
         return InstallResult(
             domains=tuple(InstalledDomain(name=domain.name, uuid=domain.uuid) for domain in domains),
             volumes=tuple(
-                _installed(volumes[transfer.id], transfer, placements[transfer.id]) for transfer in self._plan.transfers
+                _installed(volumes[transfer.id], placements[transfer.id]) for transfer in self._plan.transfers
             ),
             trust=trust,
-            findings=(*self._package.findings, *self._plan.findings),
+            findings=(
+                *self._package.findings,
+                *self._plan.findings,
+                *(finding for placement in placements.values() for finding in placement.findings),
+            ),
             booted=booted,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
@@ -193,13 +197,14 @@ class _Install:
             self._package.member(transfer.member) if transfer.member else None,
             capacity_bytes=transfer.capacity_bytes,
             image_format=transfer.image_format,
+            mode=transfer.mode,
         )
 
     def _place(self, journal: Journal, transfer: Transfer, placement: Placement) -> Volume:
         """Make a volume and fill it."""
         volume = journal.make(
             f"volume {transfer.image_name}",
-            partial(self._target.create_volume, transfer, placement.writer.size_bytes),
+            partial(self._target.create_volume, transfer, placement.size_bytes),
         )
         placement.write(volume.sink, verify=self._options.verify, monitor=self._monitor)
         return volume
@@ -223,13 +228,13 @@ class _Install:
         return report
 
 
-def _installed(volume: Volume, transfer: Transfer, placement: Placement) -> InstalledVolume:
+def _installed(volume: Volume, placement: Placement) -> InstalledVolume:
     return InstalledVolume(
         name=volume.name,
         path=volume.path,
         pool=volume.pool,
         capacity_bytes=placement.capacity_bytes,
-        mode=transfer.mode,
+        mode=placement.mode,
     )
 
 

@@ -6,49 +6,165 @@ written; writing it is one pass in which the manifest is checked over the very b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink
 from virt_ova.disk.copy import copy_disk, write_blank
 from virt_ova.disk.opener import open_disk
+from virt_ova.disk.pump import Hasher
+from virt_ova.disk.qcow2.transplant import TransplantLayout
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
+from virt_ova.disk.transplant import TooManyExpandedError, can_transplant, transplant_disk
 from virt_ova.errors import DiskError
+from virt_ova.findings import Finding, Severity
 from virt_ova.package.package import Package
-from virt_ova.plan.plan import ImageFormat
+from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.progress import Monitor
 from virt_ova.source.base import Member
+from virt_ova.text import printable
 from virt_ova.units import MIB, format_bytes
 
 _BLANK_BLOCK_BYTES: Final = 64 << 10
 _CAPACITY_SLACK_BYTES: Final = MIB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+class Way(Protocol):
+    """A way to fill an image."""
+
+    @property
+    def mode(self) -> DiskMode:
+        """Its word."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Most length that the image can have."""
+
+    @property
+    def needed_bytes(self) -> int:
+        """Most room that the image can take."""
+
+    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
+        """Write the image and feed its member to `hasher`; raises as `Placement.write`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A disk without content."""
+
+    writer: DiskWriter
+
+    @property
+    def mode(self) -> DiskMode:
+        """An empty disk is as good as expanded."""
+        return DiskMode.EXPAND
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length; most of it is a hole."""
+        return self.writer.size_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """The metadata."""
+        return self.writer.size_bytes if self.writer.maps_blocks else 0
+
+    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:  # noqa: ARG002
+        """Write the metadata; there is nothing to hash."""
+        write_blank(self.writer, sink)
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A disk whose blocks are decoded."""
+
+    member: Member
+    reader: DiskReader
+    writer: DiskWriter
+
+    @property
+    def mode(self) -> DiskMode:
+        """See `DiskMode`."""
+        return DiskMode.EXPAND
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length."""
+        return self.writer.size_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """All blocks, and the metadata."""
+        block_map = self.reader.block_map
+        return self.writer.size_bytes if self.writer.maps_blocks else len(block_map) * block_map.block_bytes
+
+    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
+        """Decode and write."""
+        copy_disk(self.member, self.reader, self.writer, sink, hasher=hasher, advance=advance)
+
+
+@dataclass(frozen=True, slots=True)
+class Transplant:
+    """A disk whose blocks are taken as they are."""
+
+    member: Member
+    reader: DiskReader
+    layout: TransplantLayout
+
+    @property
+    def mode(self) -> DiskMode:
+        """See `DiskMode`."""
+        return DiskMode.TRANSPLANT
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length when every grain that may be expanded is."""
+        return self.layout.max_size_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """As if no block could be shared."""
+        return self.layout.max_size_bytes
+
+    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
+        """Share or copy."""
+        transplant_disk(self.member, self.reader, self.layout, sink, hasher=hasher, advance=advance)
+
+
+@dataclass(kw_only=True, slots=True)
 class Placement:
-    """A disk that was opened, and the layout of its new image.
+    """A disk that was opened, and how its image will be filled.
 
     Attributes:
         package: where it comes from.
         member: its file; None for a blank disk.
-        reader: None for a blank disk.
-        block_map: the stored blocks; none for a blank disk.
-        writer: the new image's layout.
-        needed_bytes: most room that the new image can take.
+        capacity_bytes: size of the guest's disk.
+        ways: how the image can be filled, best first; the next one is taken when one turns out not to work.
+        findings: why it is not placed as it was asked.
     """
 
     package: Package
     member: Member | None
-    reader: DiskReader | None
-    block_map: BlockMap
-    writer: DiskWriter
-    needed_bytes: int
+    capacity_bytes: int
+    ways: list[Way]
+    findings: list[Finding]
 
     @property
-    def capacity_bytes(self) -> int:
-        """Size of the guest's disk."""
-        return self.block_map.capacity_bytes
+    def mode(self) -> DiskMode:
+        """How it is placed."""
+        return self.ways[0].mode
+
+    @property
+    def size_bytes(self) -> int:
+        """Most length that the new image can have."""
+        return max(way.size_bytes for way in self.ways)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Most room that the new image is expected to take."""
+        return self.ways[0].needed_bytes
 
     def write(self, sink: Sink, *, verify: bool, monitor: Monitor) -> None:
         """Fill `sink`; check the manifest meanwhile when `verify` is set.
@@ -59,28 +175,31 @@ class Placement:
             SourceError: the package cannot be read, or changed.
             TargetError: the sink cannot be written.
         """
-        if self.member is None or self.reader is None:
-            write_blank(self.writer, sink)
-            return
-        check = self.package.digest_check(self.member) if verify else None
-        step = f"Copying {self.member.name}"
-        monitor.begin(step, self.member.size)
-        copy_disk(
-            self.member,
-            self.reader,
-            self.writer,
-            sink,
-            hasher=check,
-            advance=lambda done: monitor.advance(step, done),
-        )
-        if check:
-            check.finish()
+        step = f"Copying {printable(self.member.name)}" if self.member else "Making a blank disk"
+        monitor.begin(step, self.member.size if self.member else None)
+        try:
+            self._fill(sink, step, verify=verify, monitor=monitor)
+        except TooManyExpandedError as exc:
+            self.ways.pop(0)
+            self.findings.append(_not_transplanted(self.member, exc.message))
+            self._fill(sink, step, verify=verify, monitor=monitor)
         self.package.archive.check_unchanged()
         monitor.end(step)
 
+    def _fill(self, sink: Sink, step: str, *, verify: bool, monitor: Monitor) -> None:
+        check = self.package.digest_check(self.member) if verify and self.member else None
+        self.ways[0].fill(sink, check, lambda done: monitor.advance(step, done))
+        if check:
+            check.finish()
+
 
 def open_placement(
-    package: Package, member: Member | None, *, capacity_bytes: int | None, image_format: ImageFormat
+    package: Package,
+    member: Member | None,
+    *,
+    capacity_bytes: int | None,
+    image_format: ImageFormat,
+    mode: DiskMode = DiskMode.EXPAND,
 ) -> Placement:
     """Open a disk and lay out its image.
 
@@ -89,23 +208,47 @@ def open_placement(
         member: its file; None for a blank disk.
         capacity_bytes: size that the descriptor declares; None when it declares none.
         image_format: of the new image.
+        mode: how it is to be placed; another way is taken, with a finding, when the disk does not allow it.
 
     Raises:
         DiskError: the image is damaged, unsafe, or its size is not the one declared (``E_DISK_CAPACITY``).
         SourceError: the member cannot be read.
     """
-    reader = open_disk(member) if member else None
-    block_map = reader.block_map if reader else _blank(capacity_bytes)
-    if member:
-        _check_capacity(member, block_map, capacity_bytes)
-    writer = _writer(block_map, image_format)
+    if mode is DiskMode.LINK:
+        raise DiskError("disks cannot be linked yet, expected expand or transplant", code="E_NOT_SUPPORTED")
+    if member is None:
+        blank = _blank(capacity_bytes)
+        ways: list[Way] = [Blank(_writer(blank, image_format))]
+        return Placement(package=package, member=None, capacity_bytes=blank.capacity_bytes, ways=ways, findings=[])
+    reader = open_disk(member)
+    block_map = reader.block_map
+    _check_capacity(member, block_map, capacity_bytes)
+    ways = [Expansion(member, reader, _writer(block_map, image_format))]
+    findings = []
+    if mode is DiskMode.TRANSPLANT:
+        if problem := _transplant_problem(reader, image_format):
+            findings.append(_not_transplanted(member, problem))
+        else:
+            layout = TransplantLayout(block_map, member_offset=member.offset, member_bytes=member.size)
+            ways.insert(0, Transplant(member, reader, layout))
     return Placement(
-        package=package,
-        member=member,
-        reader=reader,
-        block_map=block_map,
-        writer=writer,
-        needed_bytes=writer.size_bytes if writer.maps_blocks else len(block_map) * block_map.block_bytes,
+        package=package, member=member, capacity_bytes=block_map.capacity_bytes, ways=ways, findings=findings
+    )
+
+
+def _transplant_problem(reader: DiskReader, image_format: ImageFormat) -> str:
+    """Why a disk's blocks cannot be taken as they are, or nothing."""
+    if image_format is not ImageFormat.QCOW2:
+        return "only a qcow2 image can hold compressed blocks"
+    return "" if can_transplant(reader) else f"a {reader.format} disk has no compressed blocks that qcow2 can hold"
+
+
+def _not_transplanted(member: Member | None, problem: str) -> Finding:
+    return Finding(
+        code="DISK_EXPANDED",
+        severity=Severity.INFO,
+        message=f"expanded instead of transplanted: {problem}",
+        where=printable(member.name) if member else "",
     )
 
 
