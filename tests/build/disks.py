@@ -16,8 +16,9 @@ from typing import Final
 import pytest
 
 from virt_ova.disk.base import Buffer
-from virt_ova.disk.copy import Hasher, copy_disk
+from virt_ova.disk.copy import copy_disk
 from virt_ova.disk.opener import open_disk
+from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
 from virt_ova.disk.sink import FileSink
@@ -187,6 +188,9 @@ class OrderedSink:
         self._file = path.open("xb")
         self._end = 0
         self._thread = get_ident()
+
+    def fileno(self) -> None:
+        """A stream has none."""
 
     def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
         """Append, with a hole before it."""

@@ -182,6 +182,9 @@ def test_a_full_target_stops_the_copy(raw: Path, *, in_order: bool) -> None:
         def __init__(self) -> None:
             self.in_order = in_order
 
+        def fileno(self) -> None:
+            pass
+
         def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
             if offset + sum(map(len, buffers)) > MIB:
                 raise SpaceError("full", code="E_SPACE")
