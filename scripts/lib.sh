@@ -80,7 +80,7 @@ stop_libvirt() {
         if [ -d /run/systemd/system ]; then
             as_root systemctl stop "$daemon" 2>/dev/null # its socket stays, as it was
         else
-            as_root kill "$(as_root cat "/run/$daemon.pid")"
+            as_root bash -c "kill \$(cat /run/$daemon.pid)"
         fi
     done
     started_daemons=()

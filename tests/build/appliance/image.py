@@ -161,19 +161,19 @@ def _write_root(raw: Path, partition: _Partition, tree: Path) -> None:
     place = f"offset={partition.start_mib * _MIB},hash_seed={_UUID},root_owner=0:0"
     names = ("-L", _LABEL, "-U", _UUID)
     run("mke2fs", "-q", "-t", "ext4", *names, "-O", features, "-E", place, "-d", tree, raw, f"{partition.size_mib}M")
-    _set_change_times(
-        f"{raw}?offset={partition.start_mib * _MIB}", inodes=len(list(tree.rglob("*"))), scratch=tree.parent
-    )
+    _smooth_inodes(f"{raw}?offset={partition.start_mib * _MIB}", count=len(list(tree.rglob("*"))), scratch=tree.parent)
 
 
-def _set_change_times(device: str, *, inodes: int, scratch: Path) -> None:
-    """Give the files one change time: mke2fs copies that of `tree`'s, which nobody can set."""
-    first = 12  # after lost+found
+def _smooth_inodes(device: str, *, count: int, scratch: Path) -> None:
+    """Give all files to root, with one change time: mke2fs copies those of the tree, which only root could set."""
+    root, first = 2, 12  # lost+found is 11
+    values = {"uid": "0", "gid": "0", "ctime": f"@{TIME}", "ctime_extra": "0"}
     commands = scratch / "debugfs.commands"
     commands.write_text(
         "".join(
-            f"set_inode_field <{inode}> ctime @{TIME}\nset_inode_field <{inode}> ctime_extra 0\n"
-            for inode in (2, *range(first, first + inodes))
+            f"set_inode_field <{inode}> {field} {value}\n"
+            for inode in (root, *range(first, first + count))
+            for field, value in values.items()
         )
     )
     run("debugfs", "-w", "-f", commands, device)
