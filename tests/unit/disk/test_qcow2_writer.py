@@ -45,12 +45,10 @@ def write(path: Path, block_map: BlockMap, zeros: frozenset[int] = frozenset()) 
 
 
 @pytest.mark.parametrize("block_bytes", [512, 4 * KIB, 64 * KIB, 2 * MIB])
-@pytest.mark.parametrize("count", [0, 1, 2, 40])
+@pytest.mark.parametrize("count", [0, 1, 2, 12])
 def test_clusters_of_every_size(tmp_path: Path, block_bytes: int, count: int) -> None:
-    numbers = random.Random(count).sample(range(count * 3), count)  # noqa: S311 - test data
-    block_map = map_of(
-        numbers, block_bytes=block_bytes, capacity_bytes=(count * 3 + 1) * block_bytes - 512 * count // 2
-    )
+    numbers = random.Random(count).sample(range(count * 3 + 1), count)  # noqa: S311 - test data
+    block_map = map_of(numbers, block_bytes=block_bytes, capacity_bytes=count * 3 * block_bytes + 512)
     checked = write(tmp_path / "disk", block_map)
     assert checked.get("allocated-clusters", 0) == count
     disk = guest_bytes(tmp_path / "disk")
