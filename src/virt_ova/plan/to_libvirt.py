@@ -220,15 +220,10 @@ def _add_nic(devices: Element, nic: Nic) -> None:
     interface = SubElement(devices, "interface", {"type": _interface_type(nic.connection)})
     if nic.mac:
         SubElement(interface, "mac", {"address": nic.mac})
-    match nic.connection.kind:
-        case ConnectionKind.NETWORK:
-            SubElement(interface, "source", {"network": nic.connection.name})
-        case ConnectionKind.BRIDGE:
-            SubElement(interface, "source", {"bridge": nic.connection.name})
-        case ConnectionKind.NONE:
-            SubElement(interface, "link", {"state": "down"})
-        case ConnectionKind.USER:
-            pass
+    if nic.connection.kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}:
+        SubElement(interface, "source", {nic.connection.kind: nic.connection.name})
+    elif nic.connection.kind is ConnectionKind.NONE:
+        SubElement(interface, "link", {"state": "down"})
     SubElement(interface, "model", {"type": nic.model})
 
 

@@ -217,20 +217,16 @@ def _nics(machine: Machine, settings: QemuSettings) -> Iterator[str]:
 
 def _nic_backend(nic: Nic) -> str:
     """What the interface is plugged into; empty for nothing, and QEMU says that it "has no peer"."""
-    match nic.connection.kind:
-        case ConnectionKind.USER:
-            return "user"
-        case ConnectionKind.BRIDGE:
-            return f"bridge,br={_escaped(nic.connection.name)}"
-        case ConnectionKind.NONE:
-            return ""
-        case ConnectionKind.NETWORK:
-            raise PlanError(
-                f"network {quoted(nic.network)} goes to libvirt's network {quoted(nic.connection.name)}, which QEMU "
-                "alone cannot reach",
-                code="E_NETWORK",
-                hint="use user, none or bridge:NAME",
-            )
+    connection = nic.connection
+    if connection.kind is ConnectionKind.NETWORK:
+        raise PlanError(
+            f"network {quoted(nic.network)} goes to libvirt's network {quoted(connection.name)}, which QEMU "
+            "alone cannot reach",
+            code="E_NETWORK",
+            hint="use user, none or bridge:NAME",
+        )
+    backends = {ConnectionKind.USER: "user", ConnectionKind.BRIDGE: f"bridge,br={_escaped(connection.name)}"}
+    return backends.get(connection.kind, "")
 
 
 def _ports(machine: Machine, settings: QemuSettings) -> Iterator[str]:
