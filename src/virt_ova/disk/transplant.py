@@ -21,9 +21,11 @@ from typing import Final
 from virt_ova.disk.base import DiskFormat, DiskReader, Sink
 from virt_ova.disk.pump import PIECE_BYTES, Hasher, Piece, Run, pieces_between, pump
 from virt_ova.disk.qcow2.transplant import FILE_BLOCK_BYTES, MAX_EXPANDED, TransplantLayout
+from virt_ova.disk.vmdk.grains import check_marker
 from virt_ova.disk.vmdk.layout import GRAIN_MARKER
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
+from virt_ova.text import printable
 
 _FICLONERANGE: Final = 0x4020940D
 _CLONE_RANGE: Final = struct.Struct("=qQQQ")
@@ -193,19 +195,14 @@ class _Transplant:
 
     def _look(self, data: bytes, ordinal: int) -> None:
         """Check a grain's marker, and note the grain when QEMU could not read its stream."""
-        lba, size = GRAIN_MARKER.unpack_from(data)
-        number, offset = self._map.numbers[ordinal], self._map.offsets[ordinal]
-        method, flags = data[GRAIN_MARKER.size : _LOOK_BYTES]
+        offset = self._map.offsets[ordinal]
         following = self._map.offsets[ordinal + 1] if ordinal + 1 < len(self._map) else self._member.size
-        room = min(following - offset, self._map.max_stored_bytes) - GRAIN_MARKER.size
-        if lba * 512 != number * self._map.block_bytes or not 0 < size <= room:
-            raise DiskError(
-                f"grain {number} at byte {offset} is damaged: its marker names sector {lba} and {size} bytes, "
-                f"expected sector {number * self._map.block_bytes // 512} and 1 to {room} bytes",
-                code="E_DISK_GRAIN",
-                where=self._member.name,
-                hint="Copy or download the package again; if its checksums are right, its producer wrote a bad disk.",
-            )
+        try:
+            check_marker(data, self._map, ordinal, following - offset)
+        except DiskError as exc:
+            exc.at(printable(self._member.name))
+            raise
+        method, flags = data[GRAIN_MARKER.size : _LOOK_BYTES]
         if method & 0x0F != _DEFLATE or (method << 8 | flags) % 31 or flags & _DICTIONARY_FLAG:
             self._expand(ordinal)
 

@@ -78,7 +78,8 @@ def test_large_sparse_disk(tmp_path: Path) -> None:
     numbers = [(1 << 24) - 1, 0, 1 << 20]
     block_map = map_of(numbers)
     writer = Qcow2Writer(block_map)
-    assert (writer.geometry.l1, writer.geometry.l2, writer.geometry.data) == (1, 3, 3)
+    geometry = writer.geometry
+    assert (geometry.l2_start - geometry.l1_start, geometry.data_start - geometry.l2_start, geometry.data) == (1, 3, 3)
     assert writer.size_bytes == 10 * 64 * KIB
     assert write(tmp_path / "disk", block_map)["allocated-clusters"] == 3
     assert '"virtual-size": 1099511627776' in qemu_img("info", "--output=json", tmp_path / "disk")

@@ -3,9 +3,11 @@
 ::
 
     header | refcount table | refcount blocks | L1 | L2 tables in use | data
+    header | data | refcount table | refcount blocks | L1 | L2 tables in use
 
-The place of everything follows from the block map and the size of the data, so that it is known before the first data
-byte is read. What stands in the data, and so what L2 entries and refcounts say of it, is left to the kind of image.
+The place of everything follows from the block map and the size of the data. In the first order it is known before the
+first data byte is read; the second is for images whose block map is only known at their end. What stands in the data,
+and so what L2 entries and refcounts say of it, is left to the kind of image.
 """
 
 from __future__ import annotations
@@ -22,39 +24,23 @@ from virt_ova.disk.qcow2 import layout
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
-    """Sizes, in clusters, of the parts of an image; offsets follow by adding them up."""
+    """Where the parts of an image begin, and how long they are, in clusters."""
 
     cluster_bytes: int
+    refcount_table_start: int
     refcount_table: int
+    refcount_blocks_start: int
     refcount_blocks: int
-    l1: int
-    l2: int
+    l1_start: int
+    l2_start: int
+    data_start: int
     data: int
+    total: int
 
     @property
     def l2_entries(self) -> int:
         """Clusters that one L2 table maps."""
         return self.cluster_bytes // layout.ENTRY_BYTES
-
-    @property
-    def l1_start(self) -> int:
-        """Cluster where the L1 table begins."""
-        return 1 + self.refcount_table + self.refcount_blocks
-
-    @property
-    def l2_start(self) -> int:
-        """Cluster where the L2 tables begin."""
-        return self.l1_start + self.l1
-
-    @property
-    def data_start(self) -> int:
-        """Cluster where the guest's data begins."""
-        return self.l2_start + self.l2
-
-    @property
-    def total(self) -> int:
-        """Clusters in all."""
-        return self.data_start + self.data
 
 
 class ImageLayout:
@@ -65,14 +51,25 @@ class ImageLayout:
         geometry: where everything goes.
     """
 
-    def __init__(self, block_map: BlockMap, *, data_clusters: int) -> None:
-        """Lay out an image whose data takes `data_clusters`, in clusters of the block size: 512 bytes to 2 MiB."""
+    def __init__(self, block_map: BlockMap, *, data_clusters: int, is_data_first: bool = False) -> None:
+        """Lay out an image.
+
+        Args:
+            block_map: the blocks; their size, 512 bytes to 2 MiB, becomes the size of a cluster.
+            data_clusters: how many clusters the data takes.
+            is_data_first: whether the data stands right behind the header, for images whose blocks are only known
+                once they are written.
+        """
         self.block_map = block_map
         entries = block_map.block_bytes // layout.ENTRY_BYTES
         self._tables = sorted({number // entries for number in block_map.numbers})
         self._l1_entries = -(-block_map.capacity_bytes // (block_map.block_bytes * entries))
         self.geometry = _geometry(
-            block_map.block_bytes, l1_entries=self._l1_entries, l2=len(self._tables), data=data_clusters
+            block_map.block_bytes,
+            l1_entries=self._l1_entries,
+            l2=len(self._tables),
+            data=data_clusters,
+            is_data_first=is_data_first,
         )
 
     def tables(
@@ -84,13 +81,12 @@ class ImageLayout:
             l2_entry: the L2 entry of the block with this ordinal.
             count_data: refcounts of data clusters, from the first to before the second number.
         """
-        cluster = self.geometry.cluster_bytes
+        geometry, cluster = self.geometry, self.geometry.cluster_bytes
         yield 0, self._header()
-        yield cluster, self._refcount_table()
-        first = 1 + self.geometry.refcount_table
-        for index in range(self.geometry.refcount_blocks):
-            yield (first + index) * cluster, self._refcount_block(index, count_data)
-        yield self.geometry.l1_start * cluster, self._l1_table()
+        yield geometry.refcount_table_start * cluster, self._refcount_table()
+        for index in range(geometry.refcount_blocks):
+            yield (geometry.refcount_blocks_start + index) * cluster, self._refcount_block(index, count_data)
+        yield geometry.l1_start * cluster, self._l1_table()
         yield from self._l2_tables(l2_entry)
 
     def _header(self) -> bytes:
@@ -98,24 +94,27 @@ class ImageLayout:
         header = layout.HEADER.pack(
             layout.MAGIC, layout.VERSION, 0, 0, geometry.cluster_bytes.bit_length() - 1,
             self.block_map.capacity_bytes, 0, self._l1_entries, geometry.l1_start * geometry.cluster_bytes,
-            geometry.cluster_bytes, geometry.refcount_table, 0, 0, 0, 0, 0, layout.REFCOUNT_ORDER,
-            layout.HEADER_BYTES,
+            geometry.refcount_table_start * geometry.cluster_bytes, geometry.refcount_table, 0, 0, 0, 0, 0,
+            layout.REFCOUNT_ORDER, layout.HEADER_BYTES,
         )  # fmt: skip
         return header + layout.EXTENSION_END
 
     def _refcount_table(self) -> bytes:
-        first = 1 + self.geometry.refcount_table
+        first = self.geometry.refcount_blocks_start
         clusters = range(first, first + self.geometry.refcount_blocks)
         return _big_endian(array("Q", (cluster * self.geometry.cluster_bytes for cluster in clusters)))
 
     def _refcount_block(self, index: int, count_data: Callable[[int, int], array[int]]) -> bytes:
         """One use for every cluster of metadata, and what `count_data` says of the others."""
-        counted = self.geometry.cluster_bytes // layout.REFCOUNT_BYTES
-        data_start = self.geometry.data_start
-        first, end = index * counted, min((index + 1) * counted, self.geometry.total)
-        counts = array("H", [1]) * max(0, min(end, data_start) - first)
-        if end > data_start:
-            counts.extend(count_data(max(first - data_start, 0), end - data_start))
+        geometry = self.geometry
+        counted = geometry.cluster_bytes // layout.REFCOUNT_BYTES
+        first, end = index * counted, min((index + 1) * counted, geometry.total)
+        counts = array("H", [1]) * (end - first)
+        data_first, data_end = max(first, geometry.data_start), min(end, geometry.data_start + geometry.data)
+        if data_first < data_end:
+            counts[data_first - first : data_end - first] = count_data(
+                data_first - geometry.data_start, data_end - geometry.data_start
+            )
         return _big_endian(counts)
 
     def _l1_table(self) -> bytes:
@@ -134,19 +133,30 @@ class ImageLayout:
             yield (self.geometry.l2_start + position) * self.geometry.cluster_bytes, _big_endian(table)
 
 
-def _geometry(cluster_bytes: int, *, l1_entries: int, l2: int, data: int) -> Geometry:
+def _geometry(cluster_bytes: int, *, l1_entries: int, l2: int, data: int, is_data_first: bool) -> Geometry:
     """Add refcount blocks until they count every cluster, themselves included."""
     l1 = -(-l1_entries * layout.ENTRY_BYTES // cluster_bytes)
-    blocks = table = 0
-    while True:
-        total = 1 + table + blocks + l1 + l2 + data
-        needed = -(-total * layout.REFCOUNT_BYTES // cluster_bytes)
-        if needed == blocks:
-            return Geometry(
-                cluster_bytes=cluster_bytes, refcount_table=table, refcount_blocks=blocks, l1=l1, l2=l2, data=data
-            )
+    blocks = table = -1
+    needed = 0
+    while needed != blocks:
         blocks = needed
         table = -(-blocks * layout.ENTRY_BYTES // cluster_bytes)
+        total = 1 + table + blocks + l1 + l2 + data
+        needed = -(-total * layout.REFCOUNT_BYTES // cluster_bytes)
+    table_start = 1 + data if is_data_first else 1
+    l1_start = table_start + table + blocks
+    return Geometry(
+        cluster_bytes=cluster_bytes,
+        refcount_table_start=table_start,
+        refcount_table=table,
+        refcount_blocks_start=table_start + table,
+        refcount_blocks=blocks,
+        l1_start=l1_start,
+        l2_start=l1_start + l1,
+        data_start=1 if is_data_first else l1_start + l1 + l2,
+        data=data,
+        total=1 + table + blocks + l1 + l2 + data,
+    )
 
 
 def _by_number(numbers: Sequence[int]) -> Sequence[int]:

@@ -22,9 +22,9 @@ class Qcow2Writer:
         geometry: where everything goes.
     """
 
-    def __init__(self, block_map: BlockMap) -> None:
-        """Compute the layout; the cluster size is the block size of `block_map`, a power of two from 512 to 2 MiB."""
-        self._image = ImageLayout(block_map, data_clusters=len(block_map))
+    def __init__(self, block_map: BlockMap, *, is_data_first: bool = False) -> None:
+        """Compute the layout; the cluster size is the block size of `block_map`. See `ImageLayout`."""
+        self._image = ImageLayout(block_map, data_clusters=len(block_map), is_data_first=is_data_first)
         self.geometry = self._image.geometry
 
     @property

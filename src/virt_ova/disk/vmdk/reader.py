@@ -17,6 +17,7 @@ from typing import Final
 
 from virt_ova.disk.base import BlockMap, Buffer, DiskFormat, is_zero
 from virt_ova.disk.vmdk import descriptor, layout
+from virt_ova.disk.vmdk.grains import decode_grains, max_stored_bytes
 from virt_ova.disk.vmdk.layout import SparseHeader
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
@@ -59,73 +60,27 @@ class VmdkReader:
             block_bytes=grain_bytes,
             numbers=numbers,
             offsets=array("Q", (sector * SECTOR_BYTES for sector in sectors)),
-            max_stored_bytes=_max_stored(grain_bytes) if self.header.is_compressed else grain_bytes,
+            max_stored_bytes=max_stored_bytes(grain_bytes) if self.header.is_compressed else grain_bytes,
         )
 
     def decode(self, stored: memoryview, offset: int, ordinals: range) -> list[Buffer]:
         """See `virt_ova.disk.base.DiskReader.decode`."""
-        block = self._inflate if self.header.is_compressed else self._slice
-        offsets = self.block_map.offsets
-        return [block(stored[offsets[ordinal] - offset :], ordinal) for ordinal in ordinals]
+        return decode_grains(
+            self.block_map, stored, offset, ordinals, is_compressed=self.header.is_compressed, where=self._member.name
+        )
 
     def zero_ordinals(self) -> Iterator[int]:
         """Grains that deflated into a single sector and hold only zeros; others are not worth a second read."""
         if not self.header.is_compressed:
             return
-        block_map = self.block_map
-        for ordinal, offset in enumerate(block_map.offsets):
-            if self._room(ordinal) <= SECTOR_BYTES:
-                (block,) = self.decode(
-                    memoryview(self._member.read_at(offset, self._room(ordinal))), offset, range(ordinal, ordinal + 1)
-                )
+        offsets = self.block_map.offsets
+        for ordinal, offset in enumerate(offsets):
+            room = (offsets[ordinal + 1] if ordinal + 1 < len(offsets) else self._member.size) - offset
+            if room <= SECTOR_BYTES:
+                stored = memoryview(self._member.read_at(offset, room))
+                (block,) = self.decode(stored, offset, range(ordinal, ordinal + 1))
                 if is_zero(block):
                     yield ordinal
-
-    def _room(self, ordinal: int) -> int:
-        """Bytes from a grain's place to the next grain's, or to the end of the member."""
-        offsets = self.block_map.offsets
-        end = offsets[ordinal + 1] if ordinal + 1 < len(offsets) else self._member.size
-        return end - offsets[ordinal]
-
-    def _slice(self, stored: memoryview, ordinal: int) -> Buffer:
-        size = self.block_map.block_size(ordinal)
-        if len(stored) < size:
-            raise self._bad_grain(ordinal, f"it ends after {len(stored)} bytes", f"{size}")
-        return stored[:size]
-
-    def _inflate(self, stored: memoryview, ordinal: int) -> Buffer:
-        lba, data_bytes = layout.GRAIN_MARKER.unpack_from(stored)
-        wanted_lba = self.block_map.numbers[ordinal] * self.header.grain_sectors
-        if lba != wanted_lba:
-            raise self._bad_grain(ordinal, f"its marker names sector {lba}", f"sector {wanted_lba}")
-        end = layout.GRAIN_MARKER.size + data_bytes
-        room = min(self._room(ordinal), self.block_map.max_stored_bytes, len(stored))
-        if not data_bytes or end > room:
-            raise self._bad_grain(ordinal, f"its marker claims {data_bytes} bytes", f"1 to {room - 12}")
-        return self._unzip(stored[layout.GRAIN_MARKER.size : end], ordinal)
-
-    def _unzip(self, data: memoryview, ordinal: int) -> Buffer:
-        from deflate import DeflateError, zlib_decompress  # noqa: PLC0415 - loaded by the first grain, not by --help
-
-        size = self.block_map.block_size(ordinal)
-        try:
-            block = zlib_decompress(data, self.block_map.block_bytes)
-        except DeflateError as exc:
-            raise self._bad_grain(
-                ordinal, "its zlib stream is damaged", f"at most {self.block_map.block_bytes} bytes"
-            ) from exc
-        if len(block) < size:
-            raise self._bad_grain(ordinal, f"it inflates to {len(block)} bytes", f"{size}")
-        return block if len(block) == size else memoryview(block)[:size]
-
-    def _bad_grain(self, ordinal: int, found: str, expected: str) -> DiskError:
-        number, offset = self.block_map.numbers[ordinal], self.block_map.offsets[ordinal]
-        return DiskError(
-            f"grain {number} at byte {offset} is damaged: {found}, expected {expected}",
-            code="E_DISK_GRAIN",
-            where=self._member.name,
-            hint="Copy or download the package again; if its checksums are right, its producer wrote a bad disk.",
-        )
 
     def _read_tables(self) -> tuple[array[int], array[int]]:
         """Numbers and sectors of all grains, in order of number."""
@@ -246,8 +201,3 @@ def _by_place(numbers: array[int], sectors: array[int]) -> tuple[array[int], arr
         return numbers, sectors
     order = sorted(range(len(sectors)), key=sectors.__getitem__)
     return array(numbers.typecode, (numbers[i] for i in order)), array("I", (sectors[i] for i in order))
-
-
-def _max_stored(grain_bytes: int) -> int:
-    """Most bytes that a deflated grain may take, marker included: what does not shrink grows by a few bytes a block."""
-    return layout.GRAIN_MARKER.size + grain_bytes + grain_bytes // 16 + 64
