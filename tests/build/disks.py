@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from virt_ova.disk.base import Buffer
+from virt_ova.disk.base import Buffer, DiskReader
 from virt_ova.disk.copy import copy_disk
 from virt_ova.disk.opener import open_disk
 from virt_ova.disk.pump import Hasher
@@ -222,16 +222,20 @@ def copy_to(member: Member, target: Path, driver: str, *, in_order: bool = False
 def guest_bytes(path: Path) -> bytes:
     """The guest's disk as our readers see it, block by block."""
     with member_of(path) as member:
-        reader = open_disk(member)
-        block_map = reader.block_map
-        disk = bytearray(block_map.capacity_bytes)
-        for ordinal, (number, offset) in enumerate(zip(block_map.numbers, block_map.offsets, strict=True)):
-            stored = member.read_at(offset, min(block_map.max_stored_bytes, member.size - offset))
-            (block,) = reader.decode(memoryview(stored), offset, range(ordinal, ordinal + 1))
-            start = number * block_map.block_bytes
-            disk[start : start + len(block)] = block
-        assert len(disk) == block_map.capacity_bytes
-        return bytes(disk)
+        return decoded(member, open_disk(member))
+
+
+def decoded(member: Member, reader: DiskReader) -> bytes:
+    """The guest's disk, block by block."""
+    block_map = reader.block_map
+    disk = bytearray(block_map.capacity_bytes)
+    for ordinal, (number, offset) in enumerate(zip(block_map.numbers, block_map.offsets, strict=True)):
+        stored = member.read_at(offset, min(block_map.max_stored_bytes, member.size - offset))
+        (block,) = reader.decode(memoryview(stored), offset, range(ordinal, ordinal + 1))
+        start = number * block_map.block_bytes
+        disk[start : start + len(block)] = block
+    assert len(disk) == block_map.capacity_bytes
+    return bytes(disk)
 
 
 def refusal(path: Path) -> tuple[str, str]:
