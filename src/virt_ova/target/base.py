@@ -11,11 +11,12 @@ how to ``discard`` exactly that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from virt_ova.disk.base import Sink
+from virt_ova.findings import Finding
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.plan import InstallPlan, Transfer
@@ -87,6 +88,10 @@ class Target(Protocol):
     @property
     def uri(self) -> str:
         """Its connection URI, without secrets."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What was done so far that the user may not expect, such as a storage pool that was made."""
 
     @property
     def capabilities(self) -> HostCapabilities:

@@ -92,13 +92,20 @@ class BootWatch:
     reached: float = 0.0
     _console: bytearray = field(default_factory=bytearray)
     _address: str = ""
+    _said: BootState = BootState.NO_OUTPUT
+
+    @property
+    def saw_both(self) -> bool:
+        """Whether the console shows a login prompt, and an address was taken."""
+        return self._said is BootState.LOGIN and bool(self._address)
 
     def feed(self, output: bytes) -> None:
         """The console wrote `output`."""
         if output:
             self._console += output
             del self._console[:-KEPT_BYTES]
-            self._advance(classify(bytes(self._console[-len(output) - _OVERLAP_BYTES :])))
+            self._said = max(self._said, classify(bytes(self._console[-len(output) - _OVERLAP_BYTES :])))
+            self._advance(self._said)
 
     def saw_address(self, address: str) -> None:
         """The machine took `address` on a network."""

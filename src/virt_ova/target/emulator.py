@@ -10,9 +10,7 @@ that does not grow on a busy host.
 from __future__ import annotations
 
 import os
-import pwd
 import re
-import stat
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -25,8 +23,6 @@ DEVICE: Final = Path("/dev/kvm")
 PACKAGE: Final = "qemu-system-x86"
 """Debian package of the emulator."""
 
-_GROUP_ACCESS: Final = stat.S_IRGRP | stat.S_IWGRP
-_OTHER_ACCESS: Final = stat.S_IROTH | stat.S_IWOTH
 _DEVICE_LINE: Final = re.compile(rb'^name "([^"]+)"', re.MULTILINE)
 
 _CPU_SECONDS: Final = 1
@@ -44,27 +40,6 @@ _BOOT_SECTOR: Final = bytes(
 def kvm_runs(emulator: str) -> bool:
     """Whether `emulator` (``qemu-system-x86_64``) can run a machine under KVM as this user."""
     return os.access(DEVICE, os.R_OK | os.W_OK) and accelerator_runs(emulator, "kvm")
-
-
-def user_may_use_kvm(user_id: int, group_id: int) -> bool:
-    """Whether a process of that user, with all groups of the user, may open `DEVICE`."""
-    try:
-        status = DEVICE.stat()
-    except OSError:
-        return False
-    if user_id in {0, status.st_uid}:
-        return True
-    wanted = _GROUP_ACCESS if status.st_gid in _groups(user_id, group_id) else _OTHER_ACCESS
-    return status.st_mode & wanted == wanted
-
-
-def _groups(user_id: int, group_id: int) -> list[int]:
-    """All groups of a user; the one given alone when the user has no name."""
-    try:
-        name = pwd.getpwuid(user_id).pw_name
-    except KeyError:
-        return [group_id]
-    return os.getgrouplist(name, group_id)
 
 
 def accelerator_runs(emulator: str, accelerator: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Final, cast
 
 from virt_ova.disk.sink import FileSink, file_error, write_new
 from virt_ova.errors import SpaceError, TargetError
+from virt_ova.findings import Finding
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine
@@ -84,6 +85,11 @@ class DirectoryTarget:
     def uri(self) -> str:
         """``dir:`` and the absolute path."""
         return f"dir:{self.path}"
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Nothing unexpected is ever done."""
+        return ()
 
     @cached_property
     def capabilities(self) -> HostCapabilities:

@@ -1,0 +1,98 @@
+"""A volume filled through libvirt, for hosts whose files we cannot write ourselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import libvirt
+
+from virt_ova.disk.base import Buffer
+from virt_ova.errors import TargetError
+from virt_ova.target.libvirt.errors import absent_is_fine, translated
+from virt_ova.text import quoted
+
+_CHUNK_BYTES: Final = 262120
+"""Most bytes that one message of a stream carries (``VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX``)."""
+
+_ZEROS: Final = bytes(_CHUNK_BYTES)
+
+
+class StreamSink:
+    """Takes the bytes of an image in order and uploads them. Gaps are sent as holes where the host knows holes.
+
+    The upload begins with the first byte. It ends on the host when `finish` returns; when the host's kernel puts it on
+    the disk is not told, because libvirt has no call for that.
+    """
+
+    in_order = True
+
+    def __init__(self, connection: Any, volume: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types
+        """Fill `volume` of `connection`; `name` is for messages."""
+        self._connection, self._volume, self._name = connection, volume, name
+        self._stream: Any = None
+        self._sends_holes = True
+        self._position = 0
+
+    def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        """Write `buffers` one after the other from `offset`, which is not before the end of the last call.
+
+        Raises:
+            SpaceError: no room (``E_SPACE``).
+            TargetError: the upload failed, or the order is wrong (``E_DISK_ORDER``).
+        """
+        if offset < self._position:
+            raise TargetError(
+                f"{quoted(self._name)} is written at {offset}, expected {self._position} or later", code="E_DISK_ORDER"
+            )
+        with translated(f"uploading {quoted(self._name)}"):
+            self._skip_to(offset)
+            for buffer in buffers:
+                self._send(memoryview(buffer).cast("B"))
+
+    def finish(self, size_bytes: int) -> None:
+        """All is written: send the last hole, and wait until the host has everything. Raises as `write_at`."""
+        if size_bytes < self._position:
+            raise TargetError(
+                f"{quoted(self._name)} has {self._position} bytes already, expected {size_bytes}", code="E_SIZE"
+            )
+        with translated(f"uploading {quoted(self._name)}"):
+            self._skip_to(size_bytes)
+            stream, self._stream = self._open(), None
+            stream.finish()
+
+    def abort(self) -> None:
+        """Break off the upload, if one is under way. Raises `TargetError`."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with translated(f"breaking off the upload of {quoted(self._name)}"):
+                stream.abort()
+
+    def _open(self) -> Any:  # noqa: ANN401 - libvirt has no types
+        """The stream, begun at the first call. A length of 0 lets the volume grow with what is sent."""
+        if self._stream is None:
+            stream = self._connection.newStream(0)
+            self._sends_holes = False
+            with absent_is_fine(libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED):
+                self._volume.upload(stream, 0, 0, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
+                self._sends_holes = True
+            if not self._sends_holes:
+                self._volume.upload(stream, 0, 0, 0)
+            self._stream = stream
+        return self._stream
+
+    def _skip_to(self, offset: int) -> None:
+        """Send what lies between the last byte and `offset`: nothing but zeros."""
+        stream, gap = self._open(), offset - self._position
+        if gap and self._sends_holes:
+            stream.sendHole(gap, 0)
+            self._position = offset
+        while self._position < offset:
+            self._send(memoryview(_ZEROS)[: offset - self._position])
+
+    def _send(self, data: memoryview) -> None:
+        stream = self._open()
+        while data:
+            sent = stream.send(bytes(data[:_CHUNK_BYTES]))
+            self._position += sent
+            data = data[sent:]

@@ -1,0 +1,180 @@
+"""An open connection to libvirt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, cast
+
+import libvirt
+
+from virt_ova.errors import SpaceError, TargetError
+from virt_ova.findings import Finding, Severity
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.machine import ConnectionKind, Machine
+from virt_ova.plan.plan import InstallPlan, Transfer
+from virt_ova.plan.to_libvirt import domain_xml
+from virt_ova.target.base import Volume
+from virt_ova.target.identity import identified, new_uuid
+from virt_ova.target.libvirt import capabilities, domain, volume
+from virt_ova.target.libvirt import pool as pools
+from virt_ova.target.libvirt.errors import silence, translated
+from virt_ova.target.libvirt.uri import is_local, without_secrets
+from virt_ova.target.names import check_file_name
+from virt_ova.text import quoted
+from virt_ova.units import format_bytes
+
+
+def open_connection(uri: str, *, pool: str | None = None) -> LibvirtTarget:
+    """Connect to `uri`.
+
+    Raises:
+        TargetError: the connection is refused (``E_CONNECT``), or there is no such pool (``E_POOL``).
+    """
+    silence()
+    shown = without_secrets(uri)
+    with translated(f"connecting to {quoted(shown)}", otherwise="E_CONNECT"):
+        connection = libvirt.open(uri)
+    try:
+        return LibvirtTarget(connection, uri=shown, pool=pool, in_place=is_local(uri))
+    except BaseException:
+        connection.close()
+        raise
+
+
+class LibvirtTarget:
+    """A hypervisor behind libvirt, with one storage pool of it."""
+
+    def __init__(self, connection: Any, *, uri: str, pool: str | None = None, in_place: bool) -> None:  # noqa: ANN401 - libvirt has no types
+        """Own `connection`.
+
+        Args:
+            connection: an open connection.
+            uri: what to call it.
+            pool: the pool to use; the default one when None.
+            in_place: whether the daemon is on this host, so that volumes may be written as files.
+        """
+        self._connection, self._uri, self._in_place = connection, uri, in_place
+        self._pool = pools.find_pool(connection, pool, uri=uri)
+        self._needs_refresh = False
+        self._findings: list[Finding] = []
+
+    @property
+    def uri(self) -> str:
+        """The connection URI, without secrets."""
+        return self._uri
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What was done that the user may not expect."""
+        return tuple(self._findings)
+
+    @cached_property
+    def capabilities(self) -> HostCapabilities:
+        """See `virt_ova.target.base.Target.capabilities`."""
+        return capabilities.ask(self._connection, is_local=self._in_place)
+
+    def check(self, plan: InstallPlan, sizes: Mapping[str, int]) -> None:
+        """See `virt_ova.target.base.Target.check`."""
+        networks = capabilities.network_states(self._connection)
+        for machine in plan.machines:
+            if domain.domain_exists(self._connection, machine.name):
+                raise domain.name_taken(machine.name)
+            _check_networks(machine, networks, self._uri)
+        for transfer in plan.transfers:
+            name = check_file_name(transfer.image_name, "the volume name")
+            if self._pool is not None and volume.find_volume(self._pool, name) is not None:
+                raise volume.volume_exists(name, self._pool.name())
+        self._check_space(sum(sizes.values()))
+        if plan.transfers:
+            self._check_support()
+
+    def create_volume(self, transfer: Transfer, size_bytes: int) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
+        """See `virt_ova.target.base.Target.create_volume`."""
+        name = check_file_name(transfer.image_name, "the volume name")
+        made = volume.create_volume(
+            self._connection, self._required_pool(), name, transfer.image_format, in_place=self._in_place
+        )
+        self._needs_refresh = True
+        return made
+
+    def define(self, machine: Machine, volumes: Mapping[str, Volume], *, uuid: str = "") -> domain.LibvirtDomain:
+        """See `virt_ova.target.base.Target.define`."""
+        own = {key: cast("volume.LibvirtVolume", each) for key, each in volumes.items()}
+        self._refresh()
+        sources = {key: VolumeSource(image_format=each.image_format, path=each.path) for key, each in own.items()}
+        described = identified(domain_xml(machine, sources=sources), uuid or new_uuid())
+        has_lease = any(nic.connection.kind is ConnectionKind.NETWORK for nic in machine.nics)
+        return domain.define(self._connection, described, machine.name, has_lease=has_lease)
+
+    def close(self) -> None:
+        """Release the connection; one that is broken is released as well."""
+        try:
+            self._connection.close()
+        except libvirt.libvirtError:
+            return
+
+    def _required_pool(self) -> Any:  # noqa: ANN401 - libvirt has no types
+        """The pool; made when the host has none at all."""
+        if self._pool is None:
+            self._pool = pools.make_default_pool(self._connection, uri=self._uri)
+            made_in = quoted(str(pools.folder_of(self._pool)))
+            self._note("POOL_CREATED", f"the host had no storage pool; the pool 'default' was made in {made_in}")
+        return self._pool
+
+    def _refresh(self) -> None:
+        """Let libvirt see the format and size of what was written."""
+        if self._needs_refresh and not pools.refresh(self._required_pool()):
+            self._note(
+                "POOL_STALE",
+                "libvirt could not refresh the storage pool because another job works in it; until it does, it shows the"
+                " new volumes as raw",
+            )
+        self._needs_refresh = False
+
+    def _note(self, code: str, message: str) -> None:
+        self._findings.append(Finding(code=code, severity=Severity.INFO, message=message, where=self._uri))
+
+    def _check_support(self) -> None:
+        """Refuse a driver that takes no bytes."""
+        with translated("asking for the kind of hypervisor"):
+            kind = str(self._connection.getType())
+        if kind == "TEST":
+            raise TargetError(
+                f"{self._uri} is libvirt's mock driver, which has no volume upload and keeps no bytes",
+                code="E_NOT_SUPPORTED",
+                hint="Plans can be made for it, machines cannot be installed; use dir:PATH or qemu:///session.",
+            )
+
+    def _check_space(self, need: int) -> None:
+        """Refuse when the pool has less than `need` bytes."""
+        if self._pool is None:
+            return
+        free = pools.free_bytes(self._pool, is_local=self._in_place)
+        if need > free:
+            raise SpaceError(
+                f"the storage pool {quoted(self._pool.name())} has {format_bytes(free)} free, "
+                f"the images need {format_bytes(need)}",
+                code="E_SPACE",
+                hint="Free some space or choose another pool with --pool.",
+            )
+
+
+def _check_networks(machine: Machine, networks: Mapping[str, bool], uri: str) -> None:
+    """Refuse networks that are missing or down."""
+    for nic in machine.nics:
+        name = nic.connection.name
+        if nic.connection.kind is not ConnectionKind.NETWORK:
+            continue
+        if name not in networks:
+            known = ", ".join(quoted(known) for known in sorted(networks)) or "none"
+            raise TargetError(
+                f"{uri} has no network {quoted(name)}, found {known}",
+                code="E_NETWORK",
+                hint=f"Choose one with --network '{nic.network}=network:NAME', or --network '{nic.network}=user'.",
+            )
+        if not networks[name]:
+            raise TargetError(
+                f"the network {quoted(name)} is not active", code="E_NETWORK", hint=f"Start it: virsh net-start {name}"
+            )

@@ -1,0 +1,155 @@
+"""Volumes: made empty by libvirt, filled by us, in place where we can.
+
+libvirt makes the volume, because only it can refuse a name that is taken on every host; as an empty raw file, so that
+it lays nothing out under us. Its real format is seen when the pool is refreshed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from virt_ova.disk.sink import FileSink
+from virt_ova.errors import TargetError
+from virt_ova.plan.plan import ImageFormat
+from virt_ova.target.libvirt.errors import absent_is_fine, translated
+from virt_ova.target.libvirt.stream import StreamSink
+from virt_ova.text import quoted
+
+
+class LibvirtVolume:
+    """A volume that was made by us."""
+
+    def __init__(self, *, pool: str, volume: Any, sink: FileSink | StreamSink, image_format: ImageFormat) -> None:  # noqa: ANN401 - libvirt has no types
+        """Own `volume` and `sink`; use `create_volume`."""
+        self._pool, self._volume, self._sink, self.image_format = pool, volume, sink, image_format
+        self._name, self._path = str(volume.name()), str(volume.path())
+
+    @property
+    def name(self) -> str:
+        """Its name in the pool."""
+        return self._name
+
+    @property
+    def path(self) -> str:
+        """Its file on the host."""
+        return self._path
+
+    @property
+    def pool(self) -> str:
+        """The pool's name."""
+        return self._pool
+
+    @property
+    def sink(self) -> FileSink | StreamSink:
+        """Takes the image's bytes."""
+        return self._sink
+
+    def discard(self) -> None:
+        """Remove the volume, whatever state it is in.
+
+        Raises:
+            TargetError: it stays; or its name now belongs to another file, which is left alone (``E_CHANGED``).
+        """
+        match self._sink:
+            case FileSink():
+                self._sink.close()
+                if os.path.lexists(self._path) and not self._sink.is_present():
+                    raise TargetError(
+                        f"{quoted(self._path)} was replaced by another file; it is left", code="E_CHANGED"
+                    )
+            case StreamSink():
+                self._sink.abort()
+        delete(self._volume, self._name)
+
+
+def create_volume(
+    connection: Any,  # noqa: ANN401 - libvirt has no types
+    pool: Any,  # noqa: ANN401 - libvirt has no types
+    name: str,
+    image_format: ImageFormat,
+    *,
+    in_place: bool,
+) -> LibvirtVolume:
+    """Make the empty volume `name`, to be written in place where that is allowed and possible.
+
+    Raises:
+        TargetError: the name is taken (``E_EXISTS``), or libvirt refuses.
+        SpaceError: no room (``E_SPACE``).
+    """
+    with translated(f"making the volume {quoted(name)}"):
+        if _exists(pool, name):
+            raise volume_exists(name, pool.name())
+        volume = pool.createXML(_volume_xml(name), 0)
+    try:
+        sink = _sink_in_place(volume) if in_place else None
+        with translated(f"making the volume {quoted(name)}"):
+            return LibvirtVolume(
+                pool=pool.name(),
+                volume=volume,
+                sink=sink or StreamSink(connection, volume, name),
+                image_format=image_format,
+            )
+    except BaseException:
+        delete(volume, name)
+        raise
+
+
+def delete(volume: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types
+    """Delete a volume that may be gone already. Raises `TargetError` when it stays."""
+    with translated(f"removing the volume {quoted(name)}"), absent_is_fine(libvirt.VIR_ERR_NO_STORAGE_VOL):
+        volume.delete(0)
+
+
+def find_volume(pool: Any, name: str) -> Any:  # noqa: ANN401 - libvirt has no types
+    """The volume `name` of `pool`, or None. Raises `TargetError`."""
+    with translated(f"looking for the volume {quoted(name)}"), absent_is_fine(libvirt.VIR_ERR_NO_STORAGE_VOL):
+        return pool.storageVolLookupByName(name)
+    return None
+
+
+def volume_exists(name: str, pool: str) -> TargetError:
+    """The error for a volume's name that is taken."""
+    return TargetError(
+        f"the storage pool {quoted(pool)} has a volume {quoted(name)} already",
+        code="E_EXISTS",
+        hint="Choose another name with --name, or remove that volume.",
+    )
+
+
+def _exists(pool: Any, name: str) -> bool:  # noqa: ANN401 - libvirt has no types
+    return find_volume(pool, name) is not None
+
+
+def _volume_xml(name: str) -> str:
+    """An empty file: libvirt neither reserves space nor writes metadata, and what is sent makes it grow."""
+    volume = ET.Element("volume")
+    ET.SubElement(volume, "name").text = name
+    ET.SubElement(volume, "capacity", {"unit": "B"}).text = "0"
+    ET.SubElement(volume, "allocation", {"unit": "B"}).text = "0"
+    ET.SubElement(ET.SubElement(volume, "target"), "format", {"type": "raw"})
+    return ET.tostring(volume, encoding="unicode")
+
+
+def _sink_in_place(volume: Any) -> FileSink | None:  # noqa: ANN401 - libvirt has no types
+    """The volume's own file, if it can be written from here; None if not.
+
+    A path can name another file here than where the daemon runs (a container, another mount namespace). It is the same
+    file when it is empty and was changed in the very nanosecond that the daemon reports.
+    """
+    with translated("reading a volume"):
+        path, described = Path(volume.path()), ET.fromstring(volume.XMLDesc(0))  # noqa: S314 - libvirt made it
+    try:
+        sink = FileSink.adopt(path)
+    except TargetError:
+        return None
+    status = os.fstat(sink.fileno())
+    changed = f"{status.st_mtime_ns // 10**9}.{status.st_mtime_ns % 10**9:09d}"
+    if status.st_size == 0 and changed == described.findtext("target/timestamps/mtime"):
+        return sink
+    sink.close()
+    return None
