@@ -13,8 +13,8 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink, is_zero
-from virt_ova.disk.pump import PIECE_BYTES, Hasher, Piece, Run, pieces_between, pump
+from virt_ova.disk.base import BlockMap, Buffer, DiskReader, DiskWriter, Sink, is_zero
+from virt_ova.disk.pump import PIECE_BYTES, Hasher, Piece, Run, Span, pump, read_spans, spans_between
 from virt_ova.errors import DiskError, SourceError
 from virt_ova.source.base import Member
 
@@ -83,34 +83,40 @@ class _Copy:
 
     def run(self, hasher: Hasher | None, advance: Callable[[int], None], threads: int) -> None:
         """Read, hash, decode and write every piece."""
+        spans = cut(self._reader.block_map, self._member.size, every_byte=hasher is not None)
         pump(
-            cut(self._reader.block_map, self._member.size, every_byte=hasher is not None),
+            read_spans(spans, self._member.read_at),
             self._sink,
-            read=lambda piece: self._member.read_at(piece.offset, piece.size),
             place=self._place,
             hasher=hasher,
             advance=advance,
             threads=threads,
         )
 
-    def _place(self, piece: Piece, data: bytes) -> list[Run]:
-        """The blocks of a piece that hold data, decoded, and joined where they follow each other in the image."""
-        blocks = self._reader.decode(memoryview(data), piece.offset, piece.ordinals)
-        runs: list[Run] = []
-        end = -1
+    def _place(self, piece: Piece) -> list[Run]:
+        """The blocks of a piece that hold data, decoded."""
+        blocks = self._reader.decode(memoryview(piece.data), piece.offset, piece.ordinals)
         for ordinal, block in zip(piece.ordinals, blocks, strict=True):
-            if is_zero(block):
-                self._is_zero[ordinal] = 1
-                continue
-            if self._is_zero[ordinal]:
+            if self._is_zero[ordinal] and not is_zero(block):
                 raise _changed(self._member)
-            offset = self._writer.offset_of(ordinal)
-            if offset == end:
-                runs[-1].buffers.append(block)
-            else:
-                runs.append(Run(offset, [block]))
-            end = offset + len(block)
-        return runs
+        return join_blocks(piece.ordinals, blocks, self._writer.offset_of, self._is_zero)
+
+
+def join_blocks(ordinals: range, blocks: list[Buffer], offset_of: Callable[[int], int], zeros: bytearray) -> list[Run]:
+    """The blocks that hold data, joined where they follow each other in the image; marks the others in `zeros`."""
+    runs: list[Run] = []
+    end = -1
+    for ordinal, block in zip(ordinals, blocks, strict=True):
+        if is_zero(block):
+            zeros[ordinal] = 1
+            continue
+        offset = offset_of(ordinal)
+        if offset == end:
+            runs[-1].buffers.append(block)
+        else:
+            runs.append(Run(offset, [block]))
+        end = offset + len(block)
+    return runs
 
 
 def _check_rising(member: Member, writer: DiskWriter) -> None:
@@ -132,27 +138,27 @@ def _changed(member: Member) -> SourceError:
     )
 
 
-def cut(block_map: BlockMap, member_bytes: int, *, every_byte: bool) -> Iterator[Piece]:
-    """The pieces of a member, front to back.
+def cut(block_map: BlockMap, member_bytes: int, *, every_byte: bool) -> Iterator[Span]:
+    """The spans of a member, front to back.
 
     Args:
         block_map: the blocks; none of them is cut in two.
         member_bytes: size of the member.
-        every_byte: whether the pieces cover the whole member, as hashing needs, or only its blocks.
+        every_byte: whether the spans cover the whole member, as hashing needs, or only its blocks.
     """
     position = first = 0
     while first < len(block_map):
-        piece = _piece(block_map, member_bytes, first)
+        span = _span(block_map, member_bytes, first)
         if every_byte:
-            yield from pieces_between(position, piece.offset)
-        yield piece
-        position, first = piece.offset + piece.size, piece.ordinals.stop
+            yield from spans_between(position, span.offset)
+        yield span
+        position, first = span.offset + span.size, span.ordinals.stop
     if every_byte:
-        yield from pieces_between(position, member_bytes)
+        yield from spans_between(position, member_bytes)
 
 
-def _piece(block_map: BlockMap, member_bytes: int, first: int) -> Piece:
-    """The longest piece that begins with block `first`."""
+def _span(block_map: BlockMap, member_bytes: int, first: int) -> Span:
+    """The longest span that begins with block `first`."""
     offsets, longest = block_map.offsets, block_map.max_stored_bytes
     start = offsets[first]
     most = min(len(block_map), first + max(1, PIECE_BYTES // block_map.block_bytes))
@@ -160,4 +166,4 @@ def _piece(block_map: BlockMap, member_bytes: int, first: int) -> Piece:
     end = min(offsets[stop - 1] + longest, member_bytes)
     if stop < len(block_map):
         end = min(end, offsets[stop])
-    return Piece(offset=start, size=end - start, ordinals=range(first, stop))
+    return Span(offset=start, size=end - start, ordinals=range(first, stop))

@@ -26,11 +26,20 @@ class Hasher(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """A run of the member's bytes; `ordinals` are the blocks that it is read for."""
+class Span:
+    """A run of a member's bytes; `ordinals` are the blocks that it is read for."""
 
     offset: int
     size: int
+    ordinals: range = range(0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """The `data` of a span that begins at byte `offset`; `ordinals` are the blocks in it."""
+
+    offset: int
+    data: bytes
     ordinals: range = range(0)
 
 
@@ -42,28 +51,32 @@ class Run:
     buffers: list[Buffer]
 
 
-def pieces_between(start: int, end: int) -> Iterator[Piece]:
+def spans_between(start: int, end: int) -> Iterator[Span]:
     """The bytes from `start` to `end`, without blocks."""
     for offset in range(start, end, PIECE_BYTES):
-        yield Piece(offset=offset, size=min(PIECE_BYTES, end - offset))
+        yield Span(offset=offset, size=min(PIECE_BYTES, end - offset))
+
+
+def read_spans(spans: Iterable[Span], read_at: Callable[[int, int], bytes]) -> Iterator[Piece]:
+    """The bytes of each span, by `read_at` (offset, size)."""
+    for span in spans:
+        yield Piece(offset=span.offset, data=read_at(span.offset, span.size), ordinals=span.ordinals)
 
 
 def pump(
     pieces: Iterable[Piece],
     sink: Sink,
     *,
-    read: Callable[[Piece], bytes],
-    place: Callable[[Piece, bytes], list[Run]],
+    place: Callable[[Piece], list[Run]],
     hasher: Hasher | None,
     advance: Callable[[int], None],
     threads: int,
 ) -> None:
-    """Take every piece from `read` through `hasher` and `place` to `sink`.
+    """Take every piece through `hasher` and `place` to `sink`.
 
     Args:
-        pieces: in rising order.
+        pieces: in rising order; asked for in this thread, one at a time.
         sink: takes what is placed: in order from this thread, or at once from the placing threads.
-        read: the bytes of a piece; called in this thread.
         place: what of a piece goes where; called in other threads.
         hasher: is fed every piece in order; None when no digest is asked for.
         advance: is told in this thread of the bytes done.
@@ -73,17 +86,16 @@ def pump(
         VirtOvaError: whatever the callables raise.
     """
 
-    def carry(piece: Piece, data: bytes) -> list[Run]:
-        runs = place(piece, data)
+    def carry(piece: Piece) -> list[Run]:
+        runs = place(piece)
         return runs if sink.in_order else _write(sink, runs)
 
     with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as placing:
         window: deque[_InFlight] = deque()
         try:
             for piece in pieces:
-                data = read(piece)
-                hashed = hashing.submit(hasher.update, data) if hasher else None
-                window.append(_InFlight(piece.size, hashed, placing.submit(carry, piece, data)))
+                hashed = hashing.submit(hasher.update, piece.data) if hasher else None
+                window.append(_InFlight(len(piece.data), hashed, placing.submit(carry, piece)))
                 if len(window) > threads + 2:
                     advance(window.popleft().land(sink))
             while window:

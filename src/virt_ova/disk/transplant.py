@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from virt_ova.disk.base import DiskFormat, DiskReader, Sink
-from virt_ova.disk.pump import PIECE_BYTES, Hasher, Piece, Run, pieces_between, pump
+from virt_ova.disk.pump import PIECE_BYTES, Hasher, Piece, Run, Span, pump, read_spans, spans_between
 from virt_ova.disk.qcow2.transplant import FILE_BLOCK_BYTES, MAX_EXPANDED, TransplantLayout
 from virt_ova.disk.vmdk.grains import check_marker
 from virt_ova.disk.vmdk.layout import GRAIN_MARKER
@@ -131,17 +131,17 @@ class _Transplant:
     def carry(self, hasher: Hasher | None, advance: Callable[[int], None], threads: int, *, is_shared: bool) -> None:
         """Read the member, or only the run when nothing is hashed; look at its grains; write it unless it is shared."""
 
-        def place(piece: Piece, data: bytes) -> list[Run]:
+        def place(piece: Piece) -> list[Run]:
             for ordinal in piece.ordinals:
                 start = self._map.offsets[ordinal] - piece.offset
-                self._look(data[start : start + _LOOK_BYTES], ordinal)
+                self._look(piece.data[start : start + _LOOK_BYTES], ordinal)
             in_run = 0 <= piece.offset - self._layout.run_start < self._layout.run_bytes
-            return [Run(self._shifted(piece.offset), [data])] if in_run and not is_shared else []
+            return [Run(self._shifted(piece.offset), [piece.data])] if in_run and not is_shared else []
 
+        spans = self._spans(every_byte=hasher is not None)
         pump(
-            self._pieces(every_byte=hasher is not None),
+            read_spans(spans, self._read_shared if is_shared else self._member.read_at),
             self._sink,
-            read=self._read_shared if is_shared else self._read_member,
             place=place,
             hasher=hasher,
             advance=advance,
@@ -163,35 +163,32 @@ class _Transplant:
         for offset, data in self._layout.metadata(self._expanded):
             self._sink.write_at(offset, [data])
 
-    def _pieces(self, *, every_byte: bool) -> Iterator[Piece]:
-        """The run in pieces that end on a block of the image's file, around it the rest of the member when asked."""
+    def _spans(self, *, every_byte: bool) -> Iterator[Span]:
+        """The run in spans that end on a block of the image's file, around it the rest of the member when asked."""
         start, end = self._layout.run_start, self._layout.run_start + self._layout.run_bytes
         if every_byte:
-            yield from pieces_between(0, start)
+            yield from spans_between(0, start)
         while start < end:
             stop = min(end, start + PIECE_BYTES - self._shifted(start) % FILE_BLOCK_BYTES)
             offsets = self._map.offsets
-            yield Piece(
+            yield Span(
                 offset=start, size=stop - start, ordinals=range(bisect_left(offsets, start), bisect_left(offsets, stop))
             )
             start = stop
         if every_byte:
-            yield from pieces_between(end, self._member.size)
+            yield from spans_between(end, self._member.size)
 
     def _shifted(self, offset: int) -> int:
         """Where a byte of the run stands in the image."""
         return offset - self._layout.run_start + self._layout.run_offset
 
-    def _read_member(self, piece: Piece) -> bytes:
-        return self._member.read_at(piece.offset, piece.size)
-
-    def _read_shared(self, piece: Piece) -> bytes:
+    def _read_shared(self, offset: int, size: int) -> bytes:
         """The run as the image has it; the rest of the member from the package."""
-        in_run = 0 <= piece.offset - self._layout.run_start < self._layout.run_bytes
+        in_run = 0 <= offset - self._layout.run_start < self._layout.run_bytes
         target = self._sink.fileno()
         if target is None or not in_run:
-            return self._read_member(piece)
-        return os.pread(target, piece.size, self._shifted(piece.offset))
+            return self._member.read_at(offset, size)
+        return os.pread(target, size, self._shifted(offset))
 
     def _look(self, data: bytes, ordinal: int) -> None:
         """Check a grain's marker, and note the grain when QEMU could not read its stream."""
