@@ -145,7 +145,7 @@ IMAGES = {
 
 
 def places_of(name: str, data: bytes) -> list[range]:
-    """Where the metadata of an image lie; without the creator of a VHD, whose meaning QEMU changed."""
+    """Where the metadata of an image lie; without the creator of a VHD (bytes 28 to 31), whose meaning QEMU changed."""
     end = len(data)
     if name.startswith("qcow2"):
         l1 = struct.unpack_from(">Q", data, 40)[0]
@@ -159,8 +159,8 @@ def places_of(name: str, data: bytes) -> list[range]:
     return {
         "vmdk-stream": [range(512), range(512, 1024), range(end - 4 * KIB, end), range(0x10000, 0x10010)],
         "vmdk-sparse": [range(512), range(512, 1024), range(21 * SECTOR, 30 * SECTOR)],
-        "vhd-dynamic": [range(28), range(32, 512), range(512, 600), range(1536, 1544), range(end - 512, end - 484)],
-        "vhd-fixed": [range(end - 512, end - 484), range(end - 480, end - 400)],
+        "vhd-dynamic": [range(25), range(32, 512), range(512, 600), range(1536, 1544)],
+        "vhd-fixed": [range(end - 512, end - 487), range(end - 480, end - 400)],
         "vdi": [range(0x40, 0x1C8), range(512, 520)],
     }[name]
 

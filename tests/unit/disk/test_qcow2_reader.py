@@ -92,6 +92,14 @@ def test_cluster_sizes(tmp_path: Path, raw: Path, cluster: str, options: tuple[s
     assert guest_bytes(image) == raw.read_bytes()
 
 
+def test_l2_tables_that_are_left_out(tmp_path: Path) -> None:
+    """1.5 GiB: an L2 table of 64 KiB maps 512 MiB."""
+    raw = random_disk(tmp_path / "r", 3 * 512 * MIB, [1, 2 * 8192 + 3])
+    image = convert(raw, tmp_path / "disk.qcow2", "qcow2")
+    with member_of(image) as member:
+        assert list(open_disk(member).block_map.numbers) == [1, 2 * 8192 + 3]
+
+
 def test_zero_clusters_hold_no_data(image: Path, raw: Path, tmp_path: Path) -> None:
     set_entry(image, 0, layout.ALL_ZEROS)
     set_entry(image, 1, entry_of(image, 1) | layout.ALL_ZEROS)

@@ -119,7 +119,17 @@ def test_zeroed_grain_entries_hold_no_data(tmp_path: Path) -> None:
 
 
 def test_without_descriptor(tmp_path: Path) -> None:
-    assert guest_bytes(write(tmp_path / "disk.vmdk", small(descriptor="")))[:4096] == b"a" * 4096
+    image = small(descriptor="", footer=False)
+    assert guest_bytes(write(tmp_path / "disk.vmdk", image))[:4096] == b"a" * 4096
+    assert guest_bytes(write(tmp_path / "disk.vmdk", set_field(image, "descriptor_size", 0)))[:4096] == b"a" * 4096
+
+
+def test_grain_tables_that_are_left_out(tmp_path: Path) -> None:
+    image = write(
+        tmp_path / "disk.vmdk", sparse_vmdk(3 * 512 * 8, {1: b"a" * 4096, 1100: b"b" * 4096}, grain_sectors=8)
+    )
+    with member_of(image) as member:
+        assert list(open_disk(member).block_map.numbers) == [1, 1100]
 
 
 @pytest.mark.parametrize(
