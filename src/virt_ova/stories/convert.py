@@ -84,6 +84,7 @@ def convert(
             path = Path(output)
             sink = journal.make(f"file {path}", partial(FileSink.create, path))
             placement.write(sink, verify=verify, monitor=listener)
+            journal.keep()
     return ConvertResult(
         disk=chosen.id,
         path=path,

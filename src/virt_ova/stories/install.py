@@ -164,6 +164,7 @@ class _Install:
             }
             domains = self._define(journal, volumes)
             booted = self._start(domains)
+            journal.keep()
         return InstallResult(
             domains=tuple(InstalledDomain(name=domain.name, uuid=domain.uuid) for domain in domains),
             volumes=tuple(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from virt_ova.errors import RollbackError, VirtOvaError
-from virt_ova.interrupt import held_back
+from virt_ova.errors import RollbackError
+from virt_ova.interrupt import held_back, let_pass
 from virt_ova.progress import Monitor
 
 
@@ -52,6 +52,11 @@ class Journal:
             self._entries.append(_Entry(what, made))
         return made
 
+    def keep(self) -> None:
+        """All that was made stays; the last thing to do in the context. Stop signals come too late from now on."""
+        let_pass()
+        self._entries.clear()
+
     def __enter__(self) -> Self:
         return self
 
@@ -59,21 +64,24 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._entries:
+            let_pass()
             with held_back():
                 self._take_back(error)
 
     def _take_back(self, error: BaseException) -> None:
-        left = []
+        removed, left = [], []
         for entry in reversed(self._entries):
             try:
                 entry.made.discard()
-            except VirtOvaError as exc:
-                left.append(f"{entry.what} ({exc})")
+            except Exception as exc:  # noqa: BLE001 - whatever stops one from going, the others go, and it is told
+                left.append(f"{entry.what} ({str(exc) or type(exc).__name__})")
             else:
-                self._monitor.note(f"Removed {entry.what}")
+                removed.append(entry.what)
+        for what in removed:
+            self._monitor.note(f"Removed {what}")
         if left:
             raise RollbackError(
-                f"the install failed ({str(error) or type(error).__name__}), and undoing it left: {'; '.join(left)}",
+                f"the run failed ({str(error) or type(error).__name__}), and undoing it left: {'; '.join(left)}",
                 code="E_ROLLBACK",
                 hint="Remove what is left by hand.",
             ) from error
