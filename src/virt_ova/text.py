@@ -6,11 +6,13 @@ made visible here, and only here, before they enter a message, a table or a log.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 LIMIT = 200
 """Most characters of package text shown at once."""
 
+_PASSWORD = re.compile(r"(://[^/?#:@]*):.*@")
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -23,6 +25,11 @@ def printable(text: str, *, limit: int = LIMIT) -> str:
 def quoted(text: str) -> str:
     """`text` as `printable` shows it, in single quotes, for use inside a message."""
     return f"'{printable(text)}'"
+
+
+def without_password(uri: str) -> str:
+    """`uri` without the password that somebody may have put before its host."""
+    return _PASSWORD.sub(r"\1@", uri)
 
 
 def _escape(char: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from virt_ova.errors import TargetError
 from virt_ova.target.base import Driver, Target
-from virt_ova.text import printable, quoted
+from virt_ova.text import printable, quoted, without_password
 
 GROUP: Final = "virt_ova.targets"
 
@@ -55,7 +55,7 @@ def open_target(uri: str, *, pool: str | None = None) -> Target:
     known = {point.name: point for point in entry_points(group=GROUP)}
     if (point := known.get(scheme)) is None:
         raise TargetError(
-            f"no driver installs to {quoted(uri)}, expected a URI that begins with one of "
+            f"no driver installs to {quoted(without_password(uri))}, expected a URI that begins with one of "
             + ", ".join(f"{name}:" for name in sorted(known)),
             code="E_TARGET",
             hint="A folder is written dir:PATH, the local hypervisor qemu:///system.",
