@@ -1,0 +1,35 @@
+import inspect
+
+import pytest
+
+from virt_ova import errors
+from virt_ova.errors import DigestError, PackageError, RollbackError, SourceError, SpaceError, TargetError, VirtOvaError
+
+
+def test_an_error_says_where_and_what() -> None:
+    error = SourceError("found 3 bytes, expected 512", code="E_TAR_TRUNCATED", hint="Copy it again.")
+    assert str(error) == "found 3 bytes, expected 512"
+    assert error.at("disk1.vmdk") is error
+    assert str(error.at("a.ova")) == "a.ova: disk1.vmdk: found 3 bytes, expected 512"
+    assert (error.message, error.where) == ("found 3 bytes, expected 512", "a.ova: disk1.vmdk")
+
+
+def test_an_error_as_json() -> None:
+    error = TargetError("the pool is gone", code="E_POOL", where="default")
+    expected = {"error": {"code": "E_POOL", "message": "default: the pool is gone", "hint": ""}}
+    assert error.document() == expected
+
+
+@pytest.mark.parametrize(
+    ("child", "parent"), [(DigestError, PackageError), (SpaceError, TargetError), (RollbackError, VirtOvaError)]
+)
+def test_the_tree(child: type[VirtOvaError], parent: type[VirtOvaError]) -> None:
+    assert child.__bases__ == (parent,)
+
+
+def test_every_error_is_in_the_tree_drawn_at_the_top() -> None:
+    classes = [
+        name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
+    ]
+    assert "RollbackError" in classes
+    assert all(name in (errors.__doc__ or "") for name in classes)
