@@ -24,11 +24,11 @@ set -e
 for folder in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
     mount -t tmpfs -o mode=0755 tmpfs $folder
 done
-mkdir -p /var/lib/libvirt/qemu
+mkdir -p /var/lib/libvirt/qemu /run/lock
 devices=/run/devices
 mkdir $devices
 mount -t tmpfs -o mode=0755 tmpfs $devices
-cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/fd /dev/stdin /dev/stdout /dev/stderr $devices
+(cd /dev && cp -a null zero full random urandom tty fd stdin stdout stderr $devices)
 mkdir $devices/pts $devices/shm $devices/net
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts $devices/pts
 ln -s pts/ptmx $devices/ptmx

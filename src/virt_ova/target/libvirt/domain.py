@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import libvirt
@@ -198,7 +198,5 @@ def _leased_address(domain: Any) -> str:  # noqa: ANN401 - libvirt has no types
 
 def _release(stream: Any) -> None:  # noqa: ANN401 - libvirt has no types
     """Give the console back; a stream that the domain's end has closed is fine."""
-    try:
+    with suppress(libvirt.libvirtError):
         stream.abort()
-    except libvirt.libvirtError:
-        return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import libvirt
@@ -34,6 +35,9 @@ class StreamSink:
         self._sends_holes = True
         self._position = 0
 
+    def fileno(self) -> None:
+        """There is no local file."""
+
     def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
         """Write `buffers` one after the other from `offset`, which is not before the end of the last call.
 
@@ -62,10 +66,10 @@ class StreamSink:
             stream.finish()
 
     def abort(self) -> None:
-        """Break off the upload, if one is under way. Raises `TargetError`."""
+        """Break off the upload, if one is under way. One that had failed already is over as well."""
         stream, self._stream = self._stream, None
         if stream is not None:
-            with translated(f"breaking off the upload of {quoted(self._name)}"):
+            with suppress(libvirt.libvirtError):
                 stream.abort()
 
     def _open(self) -> Any:  # noqa: ANN401 - libvirt has no types

@@ -128,8 +128,8 @@ class LibvirtTarget:
         if self._needs_refresh and not pools.refresh(self._required_pool()):
             self._note(
                 "POOL_STALE",
-                "libvirt could not refresh the storage pool because another job works in it; until it does, it shows the"
-                " new volumes as raw",
+                "libvirt could not refresh the storage pool because another job works in it; "
+                "until it does, it shows the new volumes as raw",
             )
         self._needs_refresh = False
 
