@@ -13,11 +13,15 @@ from virt_ova.disk.base import DiskFormat
 from virt_ova.disk.vmdk import layout as vmdk
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
+from virt_ova.text import printable
 
-_HEAD_BYTES: Final = 512
+HEAD_BYTES: Final = 0x8006
+"""Up to the last magic, that of an ISO 9660."""
+
+TAIL_BYTES: Final = 512
+"""The footer of a VHD."""
 _ISO_MAGIC_OFFSET: Final = 0x8001
 _VDI_MAGIC_OFFSET: Final = 0x40
-_VHD_FOOTER_BYTES: Final = 512
 
 _MAGICS: Final = (
     (0, b"QFI\xfb", DiskFormat.QCOW2),
@@ -47,25 +51,39 @@ def probe(member: Member) -> DiskFormat:
         DiskError: it is a kind that is not read (``E_DISK_TYPE``), or could be two kinds (``E_DISK_AMBIGUOUS``).
         SourceError: the member cannot be read.
     """
-    head = _read(member, 0, _HEAD_BYTES)
+    head = _read(member, 0, HEAD_BYTES)
+    tail = _read(member, member.size - TAIL_BYTES, TAIL_BYTES)
+    return judge(head, tail, where=printable(member.name))
+
+
+def judge(head: bytes, tail: bytes, *, where: str) -> DiskFormat:
+    """What an image is that begins with `head` and ends with `tail`.
+
+    Args:
+        head: its first `HEAD_BYTES`, or all of it.
+        tail: its last `TAIL_BYTES`, or fewer; what is not known yet does not count.
+        where: its name, escaped.
+
+    Raises:
+        DiskError: as `probe`.
+    """
     for magic, kind, hint in _REFUSED:
         if head.startswith(magic):
             raise DiskError(
-                f"found {kind}, expected a disk that stands alone", code="E_DISK_TYPE", where=member.name, hint=hint
+                f"found {kind}, expected a disk that stands alone", code="E_DISK_TYPE", where=where, hint=hint
             )
     found = [disk_format for offset, magic, disk_format in _MAGICS if head[offset:].startswith(magic)]
     if head.startswith(vmdk.MAGIC):
         found.append(_vmdk_kind(head))
-    if _read(member, _ISO_MAGIC_OFFSET, 5) == b"CD001":
+    if head[_ISO_MAGIC_OFFSET:].startswith(b"CD001"):
         found.append(DiskFormat.ISO)
-    tail = _read(member, member.size - _VHD_FOOTER_BYTES, 8)
-    if tail == b"conectix" and DiskFormat.VHD not in found:
+    if tail.startswith(b"conectix") and DiskFormat.VHD not in found:
         found.append(DiskFormat.VHD)
     if len(found) > 1:
         raise DiskError(
             f"found the marks of {' and '.join(found)}, expected those of one format",
             code="E_DISK_AMBIGUOUS",
-            where=member.name,
+            where=where,
             hint="No writer makes such a file; do not trust this package.",
         )
     return found[0] if found else DiskFormat.RAW

@@ -17,6 +17,28 @@ from virt_ova.units import SECTOR_BYTES
 _BLOCK_BYTES: Final = 64 << 10
 
 
+def raw_block_map(size_bytes: int) -> BlockMap:
+    """The blocks of a raw image of `size_bytes`: every one is stored, in order."""
+    count = -(-size_bytes // _BLOCK_BYTES)
+    return BlockMap(
+        capacity_bytes=-(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES,
+        block_bytes=_BLOCK_BYTES,
+        numbers=range(count),
+        offsets=range(0, count * _BLOCK_BYTES, _BLOCK_BYTES),
+        max_stored_bytes=_BLOCK_BYTES,
+    )
+
+
+def cut_raw(block_map: BlockMap, stored: memoryview, offset: int, ordinals: range) -> list[Buffer]:
+    """The blocks of `ordinals` in `stored`, which begins at byte `offset`; a last sector cut short ends with zeros."""
+    blocks: list[Buffer] = []
+    for ordinal in ordinals:
+        start, size = block_map.offsets[ordinal] - offset, block_map.block_size(ordinal)
+        block = stored[start : start + size]
+        blocks.append(block if len(block) == size else bytes(block).ljust(size, b"\0"))
+    return blocks
+
+
 class RawReader:
     """A `virt_ova.disk.base.DiskReader` for raw disks, ISO images and floppies.
 
@@ -37,23 +59,11 @@ class RawReader:
     @cached_property
     def block_map(self) -> BlockMap:
         """Every block is stored, in order; which hold only zeros is found out by reading them."""
-        count = -(-self._size // _BLOCK_BYTES)
-        return BlockMap(
-            capacity_bytes=-(-self._size // SECTOR_BYTES) * SECTOR_BYTES,
-            block_bytes=_BLOCK_BYTES,
-            numbers=range(count),
-            offsets=range(0, count * _BLOCK_BYTES, _BLOCK_BYTES),
-            max_stored_bytes=_BLOCK_BYTES,
-        )
+        return raw_block_map(self._size)
 
     def decode(self, stored: memoryview, offset: int, ordinals: range) -> list[Buffer]:
         """See `virt_ova.disk.base.DiskReader.decode`."""
-        blocks: list[Buffer] = []
-        for ordinal in ordinals:
-            start, size = ordinal * _BLOCK_BYTES, self.block_map.block_size(ordinal)
-            block = stored[start - offset : min(start + size, self._size) - offset]
-            blocks.append(block if len(block) == size else bytes(block).ljust(size, b"\0"))
-        return blocks
+        return cut_raw(self.block_map, stored[: max(0, self._size - offset)], offset, ordinals)
 
     def zero_ordinals(self) -> Iterator[int]:
         """Reads the whole image once: without a table there is no other way to know."""

@@ -60,6 +60,21 @@ class ByteSource(Protocol):
         """Release it."""
 
 
+class ForwardReader(Protocol):
+    """Bytes that can be read once, from front to back: a pipe, a decompressor."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes; fewer only at the end.
+
+        Raises:
+            SourceError: they cannot be read.
+        """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
     """One file of a package: `size` bytes at `offset` of `source`."""

@@ -22,11 +22,16 @@ gdOffset, overHead, uncleanShutdown, the four characters of the newline test, co
 GRAIN_MARKER: Final = struct.Struct("<QI")
 """LBA in sectors, size of the compressed data in bytes."""
 
+METADATA_MARKER: Final = struct.Struct("<QII")
+"""Number of sectors that follow, zero, type."""
+
+MARKER_END_OF_STREAM: Final = 0
+MAX_MARKER_TYPE: Final = 4
+"""Grain table, grain directory, footer, progress are 1 to 4."""
+
 GD_AT_END: Final = 0xFFFF_FFFF_FFFF_FFFF
 """gdOffset of a header whose grain directory is named by the footer."""
 
-FOOTER_FROM_END_BYTES: Final = 1024
-"""The footer's header stands so far from the end; an end-of-stream marker follows it."""
 
 FLAG_NEWLINE_TEST: Final = 1 << 0
 FLAG_REDUNDANT_TABLE: Final = 1 << 1
@@ -61,6 +66,7 @@ class SparseHeader:
     descriptor_offset: int
     descriptor_sectors: int
     directory_offset: int
+    overhead_sectors: int
 
     @property
     def is_compressed(self) -> bool:
@@ -80,7 +86,7 @@ def parse_header(data: bytes) -> SparseHeader:
         DiskError: a field has no meaning here (``E_DISK_STRUCT``), or the disk is empty or too large (``E_DISK_SIZE``).
     """
     (magic, version, flags, capacity, grain, descriptor_offset, descriptor_sectors, entries, _redundant, directory,
-     _overhead, _unclean, newlines, compression) = SPARSE_HEADER.unpack(data)  # fmt: skip
+     overhead, _unclean, newlines, compression) = SPARSE_HEADER.unpack(data)  # fmt: skip
     _require("magic number", magic, magic == MAGIC, repr(MAGIC))
     _require("version", version, version in {1, 2, 3}, "1, 2 or 3")
     _require("flags", hex(flags), not flags & ~KNOWN_FLAGS, f"none but {KNOWN_FLAGS:#x}")
@@ -104,6 +110,7 @@ def parse_header(data: bytes) -> SparseHeader:
         descriptor_offset=descriptor_offset,
         descriptor_sectors=descriptor_sectors,
         directory_offset=directory,
+        overhead_sectors=overhead,
         version=version,
     )
 

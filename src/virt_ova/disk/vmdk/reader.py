@@ -40,7 +40,8 @@ class VmdkReader:
             SourceError: the member cannot be read.
         """
         self._member = member
-        self.header = _read_header(member)
+        front = read_front(member)
+        self.header = _read_footer(member, front) if front.directory_offset == layout.GD_AT_END else front
         self._first_data = max(1, self.header.descriptor_offset + self.header.descriptor_sectors)
 
     @property
@@ -140,8 +141,13 @@ class VmdkReader:
             raise _overlap(self._member, "two grains share one place")
 
 
-def _read_header(member: Member) -> SparseHeader:
-    """The header, or the footer's copy of it when the header says that the directory is named there."""
+def read_front(member: Member) -> SparseHeader:
+    """The header, with the descriptor checked.
+
+    Raises:
+        DiskError: the extent is unsafe, or of a kind that is not read.
+        SourceError: the member cannot be read.
+    """
     header = layout.parse_header(member.read_at(0, layout.SPARSE_HEADER.size))
     size = header.descriptor_sectors * SECTOR_BYTES
     if size:
@@ -152,7 +158,7 @@ def _read_header(member: Member) -> SparseHeader:
                 code="E_DISK_DESCRIPTOR",
             )
         descriptor.check_descriptor(member.read_at(header.descriptor_offset * SECTOR_BYTES, size))
-    return _read_footer(member, header) if header.directory_offset == layout.GD_AT_END else header
+    return header
 
 
 def _read_footer(member: Member, header: SparseHeader) -> SparseHeader:
@@ -165,7 +171,7 @@ def _read_footer(member: Member, header: SparseHeader) -> SparseHeader:
     footer = layout.parse_header(data)
     if footer.directory_offset == layout.GD_AT_END:
         raise _bad_footer(member, "one that names another footer", "the place of the grain directory")
-    if replace(footer, directory_offset=header.directory_offset) != header:
+    if replace(footer, directory_offset=header.directory_offset, overhead_sectors=header.overhead_sectors) != header:
         raise _bad_footer(member, "one that differs from the header", "the same version, geometry and descriptor")
     return footer
 
