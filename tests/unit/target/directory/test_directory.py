@@ -1,0 +1,194 @@
+"""What only the folder target has: its URIs, its files, its script."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.build.plans import machine, plan, talking_boot_sector, transfer
+from virt_ova.errors import TargetError
+from virt_ova.plan.machine import FirmwareKind, Machine
+from virt_ova.target.directory import DRIVER
+from virt_ova.target.directory import driver as module
+from virt_ova.target.directory.domain import FolderDomain, running_pid, stop
+from virt_ova.target.directory.driver import DirectoryTarget
+from virt_ova.target.directory.folder import MachineFolder
+from virt_ova.target.directory.script import run_script
+
+SIZE = 1 << 20
+
+
+def installed(folder: Path, one: Machine | None = None, *, content: bytes = b"x") -> FolderDomain:
+    target, one = DirectoryTarget(folder), one or machine()
+    target.check(plan(one), {"disk1": SIZE})
+    volume = target.create_volume(transfer(), SIZE)
+    volume.sink.write_at(0, [content])
+    volume.sink.finish(SIZE)
+    return target.define(one, {"disk1": volume})
+
+
+@pytest.mark.parametrize("form", ["dir:{}", "dir://{}"])
+def test_both_forms_name_the_same_folder(tmp_path: Path, form: str) -> None:
+    target = DRIVER.open(form.format(tmp_path / "new folder"))
+    assert target.path == tmp_path / "new folder"
+    assert target.uri == f"dir:{tmp_path}/new folder"
+    assert not target.path.exists()
+    assert target.findings == ()
+    target.close()
+
+
+def test_a_relative_folder_is_that_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert DRIVER.open("dir:a/b").path == tmp_path / "a/b"
+    assert DRIVER.open("dir:~/b").path == Path("/home/someone/b")
+
+
+@pytest.mark.parametrize("uri", ["dir:", "dir://host/x", "dir://", "dir:/a\0b"])
+def test_no_folder_is_refused(uri: str) -> None:
+    with pytest.raises(TargetError, match=r"names no folder, expected dir:PATH or dir:///PATH$") as caught:
+        DRIVER.open(uri)
+    assert caught.value.code == "E_CONNECT"
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TargetError, match=r"file' is not a folder$") as caught:
+        DRIVER.open(f"dir:{tmp_path}/file")
+    assert caught.value.code == "E_CONNECT"
+
+
+def test_a_machine_is_a_private_folder_with_everything_in_it(tmp_path: Path) -> None:
+    domain = installed(tmp_path / "deep" / "machines")
+    box = tmp_path / "deep/machines/box"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (box, *box.iterdir())}
+    assert modes == {"box": 0o700, "box-disk1.raw": 0o600, "domain.xml": 0o600, "run": 0o700}
+    described = ET.parse(box / "domain.xml").getroot()  # noqa: S314 - our own
+    assert described.findtext("uuid") == domain.uuid
+    source = described.find("devices/disk/source")
+    assert source is not None
+    assert source.get("file") == str(box / "box-disk1.raw")
+
+
+def test_efi_variables_are_the_machines_own(tmp_path: Path) -> None:
+    installed(tmp_path, machine(chipset="q35", firmware=FirmwareKind.EFI))
+    variables = tmp_path / "box/efi-vars.fd"
+    assert stat.S_IMODE(variables.stat().st_mode) == 0o600
+    assert variables.read_bytes() == Path("/usr/share/OVMF/OVMF_VARS_4M.fd").read_bytes()
+    assert "file=efi-vars.fd" in (tmp_path / "box/run").read_text()
+
+
+def test_missing_firmware_is_told_before_the_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_firmware", lambda *_args, **_kwargs: None)
+    target = DirectoryTarget(tmp_path)
+    with pytest.raises(TargetError, match=r"^no EFI firmware for q35 is installed here$") as caught:
+        target.check(plan(machine(chipset="q35", firmware=FirmwareKind.EFI)), {})
+    assert (caught.value.code, caught.value.hint) == ("E_FIRMWARE", "Install it: apt install ovmf")
+    assert target.capabilities.firmware == {FirmwareKind.BIOS}
+    assert not target.capabilities.secure_boot
+
+
+def test_an_image_for_no_machine_is_refused(tmp_path: Path) -> None:
+    target = DirectoryTarget(tmp_path)
+    with pytest.raises(TargetError, match=r"^the image 'box-disk1.raw' is for no machine of the plan") as caught:
+        target.check(plan(machine(transfer="")), {})
+    assert caught.value.code == "E_PLAN_SOURCE"
+
+
+def test_a_definition_that_fails_midway_takes_its_files_away(tmp_path: Path) -> None:
+    target = DirectoryTarget(tmp_path)
+    target.check(plan(machine()), {})
+    volume = target.create_volume(transfer(), SIZE)
+    (tmp_path / "box/run").write_text("foreign")
+    with pytest.raises(TargetError, match=r"run' exists already$"):
+        target.define(machine(), {"disk1": volume})
+    assert {path.name for path in (tmp_path / "box").iterdir()} == {"box-disk1.raw", "run"}
+    assert (tmp_path / "box/run").read_text() == "foreign"
+
+
+def test_foreign_files_stay_with_their_folder(tmp_path: Path) -> None:
+    domain = installed(tmp_path)
+    (tmp_path / "box/notes").write_text("mine")
+    domain.discard()
+    assert {path.name for path in (tmp_path / "box").iterdir()} == {"box-disk1.raw", "notes"}
+
+
+def test_folders_above_are_made_and_removed(tmp_path: Path) -> None:
+    folder = MachineFolder.make(tmp_path / "a/b/box")
+    assert folder.is_ours
+    folder.release()
+    assert not folder.is_ours
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_leaves_none(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"could not be made: File name too long$") as caught:
+        MachineFolder.make(tmp_path / "a" / ("x" * 300))
+    assert caught.value.code == "E_IO"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_script_quotes_and_passes_arguments_on(tmp_path: Path) -> None:
+    script = tmp_path / "run"
+    script.write_text(run_script("a\nb", ["printf", "[%s]", "-x", "it's $HOME", "-y"]))
+    script.chmod(0o700)
+    plain = subprocess.run([script], capture_output=True, text=True, check=True, cwd="/")
+    assert plain.stdout == "[-x][it's $HOME][-y]"
+    more = subprocess.run([script, "--", "-m", "a b"], capture_output=True, text=True, check=True)
+    assert more.stdout == "[-x][it's $HOME][-y][-m][a b]"
+    assert "# Runs the machine a\\nb." in script.read_text()
+
+
+def test_the_script_runs_the_machine_on_this_terminal(tmp_path: Path) -> None:
+    installed(tmp_path, content=talking_boot_sector(b"box login: "))
+    shutil.move(tmp_path / "box", tmp_path / "moved elsewhere")
+    with subprocess.Popen([tmp_path / "moved elsewhere/run", "-no-reboot"], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.read(11) == b"box login: "
+        running.terminate()
+
+
+def test_a_started_machine_runs_until_it_is_discarded(tmp_path: Path) -> None:
+    domain = installed(tmp_path)
+    assert running_pid(tmp_path / "box") is None
+    domain.start()
+    pid = running_pid(tmp_path / "box")
+    assert pid is not None
+    assert b"guest=box" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    domain.discard()
+    assert running_pid(tmp_path / "box") is None
+    assert {path.name for path in (tmp_path / "box").iterdir()} == {"box-disk1.raw"}
+
+
+def test_a_machine_that_does_not_start_says_why(tmp_path: Path) -> None:
+    domain = installed(tmp_path, machine(chipset="no-such-board"))
+    with pytest.raises(TargetError, match=r"^the machine 'box' does not start: .*unsupported machine type") as caught:
+        domain.start()
+    assert caught.value.code == "E_START"
+
+
+def test_a_stale_process_file_names_nobody(tmp_path: Path) -> None:
+    (tmp_path / "qemu.pid").write_text(f"{os.getpid()}\n")
+    assert running_pid(tmp_path) is None
+    stop(tmp_path)
+
+
+def test_capabilities_say_what_qemu_can(tmp_path: Path) -> None:
+    capabilities = DirectoryTarget(tmp_path).capabilities
+    assert capabilities.virt_types[-1] == "qemu"
+    assert capabilities.networks == ()
+    assert capabilities.has_device("e1000")
+    assert not capabilities.has_device("buslogic")
+
+
+def test_without_qemu_a_folder_still_takes_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EMULATOR", "no-such-emulator")
+    capabilities = DirectoryTarget(tmp_path).capabilities
+    assert capabilities.virt_types == ("qemu",)
+    assert capabilities.devices == frozenset()
