@@ -10,8 +10,8 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from tests.build.libvirtd import private_libvirtd, why_not
 
+from tests.build.libvirtd import private_libvirtd, why_not
 from virt_ova.target.base import Target
 from virt_ova.target.libvirt.target import LibvirtTarget
 from virt_ova.target.registry import open_target

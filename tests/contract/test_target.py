@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tests.build.plans import machine, plan, talking_boot_sector, transfer
 from tests.contract.conftest import SMALL_BYTES, Bench
-
 from virt_ova.errors import PlanError, SpaceError, TargetError
 from virt_ova.plan.machine import Connection, ConnectionKind, FirmwareKind
 from virt_ova.plan.plan import ImageFormat
