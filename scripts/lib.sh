@@ -5,6 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PATH="$root/.venv/bin:$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8
 started_daemons=()
 started_network=
+kvm_was=()
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -36,12 +37,31 @@ system_virsh() {
     with_libvirt virsh --quiet --connect qemu:///system "$@"
 }
 
+# Gives /dev/kvm the owner and mode that udev gives it. Without udev it is root's alone: libvirtd's probe of QEMU may
+# open it all the same, its check for changes finds that QEMU may not, and so it probes anew, for seconds, at every call.
+open_kvm() {
+    if [ -e /dev/kvm ] && getent group kvm >/dev/null; then
+        read -ra kvm_was < <(stat --format '%u:%g %a' /dev/kvm)
+        as_root chown root:kvm /dev/kvm
+        as_root chmod 660 /dev/kvm
+    fi
+}
+
+restore_kvm() {
+    if [ ${#kvm_was[@]} -eq 2 ]; then
+        as_root chown "${kvm_was[0]}" /dev/kvm
+        as_root chmod "${kvm_was[1]}" /dev/kvm
+        kvm_was=()
+    fi
+}
+
 # Starts libvirt if nobody answers at qemu:///system. There may be no systemd.
 start_libvirt() {
     local daemon
     if system_virsh version >/dev/null 2>&1; then
         return
     fi
+    [ -d /run/systemd/system ] || open_kvm
     for daemon in virtlogd libvirtd; do
         if [ -d /run/systemd/system ]; then
             systemctl --quiet is-active "$daemon" || { as_root systemctl start "$daemon" && started_daemons+=("$daemon"); }
@@ -84,4 +104,5 @@ stop_libvirt() {
         fi
     done
     started_daemons=()
+    restore_kvm
 }
