@@ -30,6 +30,14 @@ __all__ = ["Package", "PackageDisk", "PackageFile", "PackageSource", "open_packa
 
 MAX_CERTIFICATE_BYTES = 64 << 10
 
+_HINTS = {
+    ("ova", False): "This is another kind of tar, or an OVA that was packed with a folder around its files.",
+    ("ova", True): "Unpack it, and give the path of one descriptor.",
+    ("ovf", False): "Give the folder that holds the descriptor, or the path of an .ova.",
+    ("ovf", True): "Give the path of the descriptor.",
+}
+"""What to do about no or several descriptors, by kind of package and whether there are any."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
@@ -201,7 +209,7 @@ def _find_descriptor(archive: Archive) -> Member:
         f"found {found}, expected exactly one descriptor (.ovf) at the top of the package",
         code="E_PKG_OVF",
         where=printable(archive.name),
-        hint="Give the path of the descriptor." if names and archive.kind == "ovf" else "",
+        hint=_HINTS[archive.kind, bool(names)],
     )
 
 

@@ -36,6 +36,7 @@ _REFUSED_TYPES = {
     b"K": "a link with a long target",
 }
 _SPARSE_TYPE = b"S"
+_FETCH_AGAIN = "Give an .ova, an .ovf, or a folder that holds one; if it is a download, fetch it again."
 _EXTENSION_TYPES = (tarheader.PAX_TYPE, tarheader.PAX_GLOBAL_TYPE, tarheader.GNU_LONG_NAME_TYPE)
 
 
@@ -76,7 +77,7 @@ def _check_first_block(source: ByteSource, start: int) -> None:
     head = source.read_at(start, min(BLOCK_BYTES, max(source.size - start, 0)))
     name = quoted(source.name)
     if not head:
-        raise SourceError(f"{name} is empty, expected an OVA (a tar)", code="E_NOT_OVA")
+        raise SourceError(f"{name} is empty, expected an OVA (a tar)", code="E_NOT_OVA", hint=_FETCH_AGAIN)
     if len(head) == BLOCK_BYTES and tarheader.is_header(head):
         return
     if foreign := not_an_ova(source.name, head):
@@ -84,7 +85,7 @@ def _check_first_block(source: ByteSource, start: int) -> None:
     if len(head) < BLOCK_BYTES:
         raise _truncated(f"{name} has {len(head)} bytes, expected at least a tar header of {BLOCK_BYTES}")
     what = "begins with zeros" if head == ZERO_BLOCK else "is of no known format"
-    raise SourceError(f"{name} {what}, expected an OVA (a tar)", code="E_NOT_OVA")
+    raise SourceError(f"{name} {what}, expected an OVA (a tar)", code="E_NOT_OVA", hint=_FETCH_AGAIN)
 
 
 class _Indexer:

@@ -14,6 +14,7 @@ from virt_ova.source.base import MemberName
 DISK = b"disk" * 10_000
 OVF = descriptor([("a.vmdk", len(DISK))])
 MEMBERS = [("a.ovf", OVF), ("a.vmdk", DISK)]
+OTHER_TAR = "This is another kind of tar, or an OVA that was packed with a folder around its files."
 
 
 def opened(path: Path, members: Iterable[tuple[str, bytes]]) -> Package:
@@ -81,12 +82,17 @@ def test_everything_is_closed_at_the_end_and_on_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
-    [([], "none"), (["b.ovf", "c.OVF"], "'b.ovf', 'c.OVF'"), (["d/a.ovf"], "none"), (["._a.ovf"], "none")],
+    ("names", "found", "hint"),
+    [
+        ([], "none", OTHER_TAR),
+        (["b.ovf", "c.OVF"], "'b.ovf', 'c.OVF'", "Unpack it, and give the path of one descriptor."),
+        (["d/a.ovf"], "none", OTHER_TAR),
+        (["._a.ovf"], "none", OTHER_TAR),
+    ],
 )
-def test_there_must_be_exactly_one_descriptor(tmp_path: Path, names: Sequence[str], found: str) -> None:
+def test_there_must_be_exactly_one_descriptor(tmp_path: Path, names: Sequence[str], found: str, hint: str) -> None:
     error = refusal(tmp_path, [("x", b""), *((name, OVF) for name in names)])
-    assert (error.code, error.hint) == ("E_PKG_OVF", "")
+    assert (error.code, error.hint) == ("E_PKG_OVF", hint)
     assert error.message == f"found {found}, expected exactly one descriptor (.ovf) at the top of the package"
 
 
@@ -103,6 +109,7 @@ def test_a_folder_without_descriptor(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="found none, expected exactly one descriptor") as caught:
         open_package(tmp_path)
     assert caught.value.code == "E_PKG_OVF"
+    assert caught.value.hint == "Give the folder that holds the descriptor, or the path of an .ova."
 
 
 def test_a_descriptor_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -424,12 +424,15 @@ def test_damaged_headers_are_refused_with_their_place() -> None:
     assert error.message == "found the tar magic 'ustar\\x0099', expected 'ustar'"
 
 
+FETCH_AGAIN = "Give an .ova, an .ovf, or a folder that holds one; if it is a download, fetch it again."
+
+
 @pytest.mark.parametrize(
     ("data", "what", "hint"),
     [
-        (b"", "is empty", ""),
-        (bytes(1024), "begins with zeros", ""),
-        (b"x" * 1024, "is of no known format", ""),
+        (b"", "is empty", FETCH_AGAIN),
+        (bytes(1024), "begins with zeros", FETCH_AGAIN),
+        (b"x" * 1024, "is of no known format", FETCH_AGAIN),
         (b"\x1f\x8b\x08" + bytes(600), "is a gzip file", "Unpack it first; an OVA is a plain tar."),
         (b"\xfd7zXZ\x00" + bytes(600), "is an xz file", "Unpack it first; an OVA is a plain tar."),
         (b"PK\x03\x04", "is a zip archive", "Unpack it first; an OVA is a plain tar."),
