@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
-from virt_ova.cli.console import Console
+from virt_ova.cli.console import Console, interrupted
 from virt_ova.cli.parser import Parser, UsageError
 from virt_ova.errors import RollbackError, VirtOvaError
-from virt_ova.interrupt import Interrupted, raise_on_stop_signals
+from virt_ova.interrupt import Interrupted, let_pass, raise_on_stop_signals
 
 VERBS: Final = {
     "inspect": "show what a package holds",
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     console = Console(is_json="--json" in words)
+    _replace_closed_streams()
     raise_on_stop_signals()
     try:
         return _run(words, console)
@@ -48,21 +49,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(exc)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Interrupted as exc:
-        console.error(VirtOvaError(f"stopped by {exc}", code="E_INTERRUPTED"))
+        let_pass()
+        console.error(interrupted(exc))
         return 128 + exc.signum
 
 
 def _run(words: Sequence[str], console: Console) -> int:
     """Parse `words`; only the module of the verb that they name is loaded."""
-    parser = Parser(prog="virt-ova", description="Install virtual appliances (OVA/OVF packages) on hypervisors.")
+    about = "Install virtual appliances (OVA/OVF packages) on hypervisors."
+    parser = Parser(prog="virt-ova", description=about, allow_abbrev=False)
     parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     wanted = next((word for word in words if not word.startswith("-")), "")
     for verb, summary in VERBS.items():
-        verb_parser = verbs.add_parser(verb, help=summary, description=summary.capitalize() + ".")
+        verb_parser = verbs.add_parser(verb, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
         verb_parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
         if verb == wanted:
             module = import_module(f"virt_ova.cli.{verb}")
@@ -70,8 +72,13 @@ def _run(words: Sequence[str], console: Console) -> int:
             verb_parser.set_defaults(run=module.run)
     args = parser.parse_args(words)
     status: int = args.run(args, console)
-    sys.stdout.flush()
     return status
+
+
+def _replace_closed_streams() -> None:
+    """Who closes stdout or stderr (``>&-``) does not want to read them."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - open as long as we run
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as above
 
 
 class _PrintVersion(argparse.Action):
@@ -80,4 +87,5 @@ class _PrintVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415 - slow to load
 
-        parser.exit(message=f"virt-ova {version('virt-ova')}\n")
+        sys.stdout.write(f"virt-ova {version('virt-ova')}\n")
+        parser.exit()

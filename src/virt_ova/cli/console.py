@@ -1,22 +1,36 @@
 """What a person or a program reads.
 
 Results go to stdout, everything else to stderr. With ``--json`` stdout holds exactly one document, also when the verb
-failed.
+failed; it is ASCII, so that neither the locale nor control characters from a package can spoil it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from virt_ova.errors import VirtOvaError
 from virt_ova.findings import Finding, Severity
+from virt_ova.interrupt import Interrupted
+from virt_ova.package.verify import Trust
 from virt_ova.text import printable
 
 MAX_ERROR_CHARACTERS: Final = 4000
 """Of one message on stderr, whatever a package put into it."""
+
+_TRUST: Final = {
+    Trust.SIGNED_TRUSTED: "signed by someone who is trusted here",
+    Trust.SIGNED_UNTRUSTED: "signed, but not by someone who is trusted here",
+    Trust.DIGESTS: "the bytes are those of the manifest; who made it was not checked",
+    Trust.UNVERIFIED: "there is no manifest, or it was not checked",
+}
+
+
+class OutputError(VirtOvaError):
+    """The result cannot be told."""
 
 
 class Console:
@@ -28,26 +42,69 @@ class Console:
     def document(self, document: Mapping[str, object], lines: Iterable[str]) -> None:
         """The verb's result: `document` with ``--json``, else `lines`."""
         if self.is_json:
-            self.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.json(document)
         else:
             for line in lines:
                 self.write(line)
 
-    def write(self, text: str) -> None:
-        """One line, or one document, on stdout."""
-        sys.stdout.write(text + "\n")
+    def json(self, document: object) -> None:
+        """One document on stdout."""
+        self.write(json.dumps(document, indent=2))
 
-    def say(self, text: str) -> None:
-        """One line on stderr."""
-        sys.stderr.write(text[:MAX_ERROR_CHARACTERS] + "\n")
+    def write(self, text: str) -> None:
+        """One line on stdout."""
+        self.write_bytes(f"{text}\n".encode(sys.stdout.encoding, "backslashreplace"))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Bytes on stdout.
+
+        Raises:
+            OutputError: they cannot be written (``E_OUTPUT``).
+            BrokenPipeError: nobody reads them.
+        """
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            forsake(sys.stdout.fileno())
+            raise
+        except OSError as exc:
+            forsake(sys.stdout.fileno())
+            raise OutputError(f"the result cannot be written: {exc.strerror}", code="E_OUTPUT") from exc
 
     def error(self, error: VirtOvaError) -> None:
         """The failure of the verb."""
-        if self.is_json:
-            self.write(json.dumps(error.document(), indent=2, ensure_ascii=False))
-        self.say(f"virt-ova: error: {error} [{error.code}]")
+        say(f"virt-ova: error: {error} [{error.code}]")
         if error.hint:
-            self.say(f"  hint: {error.hint}")
+            say(f"  hint: {error.hint}")
+        if self.is_json and not isinstance(error, OutputError):
+            self.json(error.document())
+
+
+def say(text: str) -> None:
+    """One line on stderr. When it cannot be written it is lost, for that is no reason to stop the work."""
+    try:
+        sys.stderr.write(text[:MAX_ERROR_CHARACTERS] + "\n")
+        sys.stderr.flush()
+    except OSError:
+        forsake(sys.stderr.fileno())
+
+
+def forsake(descriptor: int) -> None:
+    """What is written to `descriptor` from now on, also by the interpreter when it ends, is lost."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+def interrupted(signal: Interrupted) -> VirtOvaError:
+    """The error that tells of a stop signal."""
+    return VirtOvaError(f"stopped by {signal}", code="E_INTERRUPTED")
+
+
+def trust_line(trust: Trust) -> str:
+    """How far a package was verified, in its word and in a sentence."""
+    return f"trust: {trust} ({_TRUST[trust]})"
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:

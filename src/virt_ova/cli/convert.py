@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from virt_ova.cli.console import Console, finding_lines
+from virt_ova.cli.console import Console, finding_lines, trust_line
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_image_options, add_no_verify
 from virt_ova.cli.parser import add_source
+from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.stories.convert import convert
 from virt_ova.text import printable
 from virt_ova.units import format_bytes
@@ -30,8 +31,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             args.source,
             args.output,
             disk=args.disk,
-            image_format=args.image_format,
-            mode=args.disk_mode,
+            image_format=args.image_format or ImageFormat.QCOW2,
+            mode=args.disk_mode or DiskMode.EXPAND,
             verify=not args.no_verify,
             monitor=listener,
         )
@@ -46,8 +47,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "elapsed_seconds": result.elapsed_seconds,
     }
     line = (
-        f"Wrote {printable(str(result.path))}: {result.image_format}, {format_bytes(result.capacity_bytes)}, "
-        f"{result.mode}, trust: {result.trust}, in {result.elapsed_seconds:.1f} s"
+        f"Wrote {printable(str(result.path))}: disk {printable(result.disk)} as {result.image_format}, "
+        f"{format_bytes(result.capacity_bytes)}, {result.mode}, in {result.elapsed_seconds:.1f} s"
     )
-    console.document(document, [line, *finding_lines(result.findings)])
+    console.document(document, [line, trust_line(result.trust), *finding_lines(result.findings)])
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from virt_ova.cli.console import Console
 from virt_ova.cli.parser import add_source
@@ -23,5 +22,5 @@ def run(args: argparse.Namespace, console: Console) -> int:
             text = package.descriptor.decode("utf-8", "replace")
             console.document({"name": package.descriptor_member.name, "descriptor": text}, ())
         else:
-            sys.stdout.buffer.write(package.descriptor)
+            console.write_bytes(package.descriptor)
     return 0

@@ -24,7 +24,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Show it."""
     with open_package(args.source) as package:
         document = inspect_document(package, deployment_option=args.deployment_option)
-        console.document(document, [*_lines(document), *finding_lines(package.findings)])
+        findings = finding_lines((*package.findings, *package.envelope.findings))
+        console.document(document, [*_lines(document), *(["findings"] if findings else []), *findings])
     return 0
 
 
@@ -52,7 +53,11 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         for option in document["deployment_options"]
     ])  # fmt: skip
     yield from _section("properties", [
-        (printable(each["key"]), each["type"], "(hidden)" if each["password"] else printable(each["value"] or ""))
+        (
+            printable(each["key"]),
+            printable(each["type"]),
+            "(hidden)" if each["password"] else printable(each["value"] or ""),
+        )
         for each in document["properties"]
     ])  # fmt: skip
 
@@ -62,7 +67,7 @@ def _system_lines(system: dict[str, Any]) -> Iterator[str]:
     yield f"machine {printable(system['name'] or system['id'])}"
     yield from table([
         ("guest", printable(guest["type"] or str(guest["id"]))),
-        ("cpus", str(system["cpus"])),
+        ("cpus", "-" if system["cpus"] is None else str(system["cpus"])),
         ("memory", "-" if system["memory_bytes"] is None else format_bytes(system["memory_bytes"])),
         ("firmware", system["firmware"] + (" with secure boot" if system["secure_boot"] else "")),
         ("hardware", printable(" ".join(system["hardware_types"])) or "-"),

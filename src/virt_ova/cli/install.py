@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final
 
-from virt_ova.cli.console import Console, finding_lines, table
+from virt_ova.cli.console import Console, finding_lines, interrupted, table, trust_line
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
 from virt_ova.cli.parser import UsageError, add_source
+from virt_ova.cli.report import Report
 from virt_ova.errors import VirtOvaError
 from virt_ova.findings import Severity
+from virt_ova.interrupt import Interrupted
 from virt_ova.plan.codec import from_json, to_json
-from virt_ova.plan.plan import InstallPlan, Outcome
+from virt_ova.plan.plan import InstallPlan
 from virt_ova.stories.install import InstallResult, install, preflight
-from virt_ova.text import printable, quoted
+from virt_ova.target.registry import scheme_of
+from virt_ova.text import printable, quoted, without_password
 from virt_ova.units import format_bytes
+
+_IN_THE_PLAN: Final = ("name", "networks", "disk_mode", "image_format", "deployment_option", "virt_type")
+"""Options that decide what a plan says."""
+_OF_LIBVIRT: Final = ("qemu", "test", "xen")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,17 +46,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Install, and tell what came of it."""
+    _check_usage(args)
+    if args.report is None:
+        document, lines = _carry_out(args, console)
+        is_reported = True
+    else:
+        with Report(args.report, apart_from=filter(None, (args.source, args.plan))) as report:
+            document, lines = _reported(args, console, report)
+            is_reported = report.write(document)
+    console.document(document, lines)
+    return 0 if is_reported else 1
+
+
+def _reported(args: argparse.Namespace, console: Console, report: Report) -> tuple[dict[str, Any], list[str]]:
+    """As `_carry_out`; a failure is written to the report as well."""
+    try:
+        return _carry_out(args, console)
+    except VirtOvaError as exc:
+        report.write(exc.document())
+        raise
+    except Interrupted as exc:
+        report.write(interrupted(exc).document())
+        raise
+
+
+def _check_usage(args: argparse.Namespace) -> None:
     if args.wait_boot is not None and not args.wait_boot > 0:
         raise UsageError("--wait-boot expects a number of seconds above 0")
-    with _report_file(args.report) as report:
-        try:
-            document, lines = _carry_out(args, console)
-        except VirtOvaError as exc:
-            report.write(json.dumps(exc.document(), indent=2) + "\n")
-            raise
-        report.write(json.dumps(document, indent=2) + "\n")
-    console.document(document, lines)
-    return 0
+    if args.plan and any(getattr(args, name) for name in _IN_THE_PLAN):
+        raise UsageError(
+            "--plan cannot be combined with options that decide what the plan says "
+            "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type)",
+            hint="Give them to 'virt-ova plan', or edit the plan.",
+        )
 
 
 def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, Any], list[str]]:
@@ -66,27 +95,14 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         return json.loads(to_json(agreed)), ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
     with monitor(quiet=console.is_json) as listener:
         result = install(args.source, uri, options=options, plan=plan, monitor=listener)
-    return _document(result), list(_lines(result, uri))
-
-
-def _report_file(path: str | None) -> TextIO:
-    """Opened before anything is done, so that a place that cannot be written is told first."""
-    try:
-        return Path(path or os.devnull).open("w", encoding="utf-8")
-    except OSError as exc:
-        raise UsageError(f"--report {quoted(str(path))}: {exc.strerror}") from exc
+    return asdict(result), list(_lines(result, uri, is_started=options.start))
 
 
 def _read_plan(path: str) -> InstallPlan:
     try:
-        return from_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"--plan {quoted(path)}: {exc}") from exc
-
-
-def _document(result: InstallResult) -> dict[str, Any]:
-    """The JSON of an install: the values' own names, which are fixed."""
-    return asdict(result)
+        return from_json(Path(path).read_bytes())
+    except OSError as exc:
+        raise UsageError(f"--plan {quoted(path)}: {exc.strerror}") from exc
 
 
 def _plan_lines(plan: InstallPlan) -> Iterator[str]:
@@ -97,20 +113,34 @@ def _plan_lines(plan: InstallPlan) -> Iterator[str]:
         (transfer.image_name, format_bytes(transfer.capacity_bytes), transfer.image_format, transfer.mode)
         for transfer in plan.transfers
     ])  # fmt: skip
+    yield "hardware"
     for decision in plan.decisions:
-        result = f" -> {decision.result}" if decision.result and decision.outcome is not Outcome.KEPT else ""
+        result = f" -> {decision.result}" if decision.result else ""
         yield f"  {decision.outcome:8}{decision.item}{result}: {decision.reason}"
     yield from finding_lines(plan.findings, least=Severity.WARNING)
 
 
-def _lines(result: InstallResult, uri: str) -> Iterator[str]:
+def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str]:
     """The result for people."""
     names = ", ".join(domain.name for domain in result.domains)
-    yield f"Installed {names} on {printable(uri)} in {result.elapsed_seconds:.1f} s, trust: {result.trust}"
+    yield f"Installed {names} on {printable(without_password(uri))} in {result.elapsed_seconds:.1f} s"
     yield from table([
         (volume.name, format_bytes(volume.capacity_bytes), volume.mode, volume.path) for volume in result.volumes
     ])  # fmt: skip
+    yield trust_line(result.trust)
     yield from finding_lines(result.findings, least=Severity.WARNING)
     if booted := result.booted:
         yield f"Booted: {booted.state} after {booted.seconds:.1f} s"
-        yield f"  {booted.evidence}"
+        yield from (f"  {line}" for line in booted.evidence.splitlines())
+    elif not is_started:
+        yield from (f"Start it: {command}" for command in _start_commands(result, uri))
+
+
+def _start_commands(result: InstallResult, uri: str) -> Iterator[str]:
+    """What to type to start the machines, for the targets that come with us."""
+    if scheme_of(uri) == "dir":
+        folders = dict.fromkeys(Path(volume.path).parent for volume in result.volumes)
+        yield from (shlex.quote(str(folder / "run")) for folder in folders)
+    elif scheme_of(uri) in _OF_LIBVIRT:
+        connection = shlex.quote(without_password(uri))
+        yield from (f"virsh -c {connection} start {shlex.quote(domain.name)}" for domain in result.domains)

@@ -20,13 +20,15 @@ def add_no_verify(parser: argparse.ArgumentParser) -> None:
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """How a disk is placed."""
     parser.add_argument(
-        "--disk-mode", choices=list(DiskMode), default=DiskMode.EXPAND, type=DiskMode, help="how a disk is placed"
+        "--disk-mode",
+        choices=list(DiskMode),
+        type=DiskMode,
+        help="expand: a plain image (default); transplant: keep its blocks compressed; link: refer to the package",
     )
     parser.add_argument(
         "--format",
         dest="image_format",
         choices=list(ImageFormat),
-        default=ImageFormat.QCOW2,
         type=ImageFormat,
         help="format of the new image (default: qcow2)",
     )
@@ -62,8 +64,8 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
     return InstallOptions(
         name=args.name,
         pool=args.pool,
-        disk_mode=args.disk_mode,
-        image_format=args.image_format,
+        disk_mode=args.disk_mode or DiskMode.EXPAND,
+        image_format=args.image_format or ImageFormat.QCOW2,
         networks=dict(map(_network, args.networks)),
         deployment_option=args.deployment_option,
         virt_type=args.virt_type,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from contextlib import closing
 
-from virt_ova.cli.console import Console, finding_lines
+from virt_ova.cli.console import Console, finding_lines, say
 from virt_ova.cli.options import add_install_options, default_uri, install_options
 from virt_ova.cli.parser import add_source
 from virt_ova.errors import TargetError
@@ -27,22 +28,22 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Print the plan; warnings go to stderr as well."""
     options = install_options(args)
     with open_package(args.source) as package:
-        plan = plan_install(package, options, host=_host(args, console))
-    console.write(to_json(plan))
+        plan = plan_install(package, options, host=_host(args))
+    console.json(json.loads(to_json(plan)))
     for line in finding_lines(plan.findings, least=Severity.WARNING):
-        console.say(line.strip())
+        say(line.strip())
     return 0
 
 
-def _host(args: argparse.Namespace, console: Console) -> HostCapabilities:
-    """What the target offers; without a target that was asked for, a plan can still be made for a host like any."""
+def _host(args: argparse.Namespace) -> HostCapabilities:
+    """What the target offers. Where none can be asked and none was named, a host that has everything."""
     uri = args.connect or default_uri()
     try:
         target = open_target(uri, pool=args.pool)
     except TargetError as exc:
         if args.connect or args.pool:
             raise
-        console.say(f"note: planned for no particular host: {exc}")
+        say(f"note: planned for no particular host: {exc}")
         return HostCapabilities()
     with closing(target):
         return target.capabilities

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from virt_ova.cli.console import Console, finding_lines, table
+from virt_ova.cli.console import Console, finding_lines, table, trust_line
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.parser import add_source
 from virt_ova.package.document import verify_document
@@ -22,6 +22,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with open_package(args.source) as package, monitor(quiet=console.is_json) as listener:
         report = package.verify(monitor=listener)
     rows = [("ok" if file.ok else "DIFFERS", file.algorithm, printable(file.name)) for file in report.files]
-    lines = [*table(rows), f"trust: {report.trust}", *finding_lines(report.findings)]
+    trust = trust_line(report.trust) if report.is_sound else f"trust: {report.trust} (the package is not in order)"
+    lines = [*table(rows), trust, *finding_lines(report.findings)]
     console.document(verify_document(report), lines)
     return 0 if report.is_sound else 1
