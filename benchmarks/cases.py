@@ -1,0 +1,119 @@
+"""What is compared with what."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from benchmarks.runner import Case, Contestant
+from benchmarks.samples import Sample
+
+_VIRT_OVA: Final = str(Path(sys.executable).with_name("virt-ova"))
+_V2V_ENVIRONMENT: Final = ("env", "LIBGUESTFS_BACKEND=direct", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg")
+
+
+def expand_cases(name: str, sample: Sample, folder: Path) -> Iterator[Case]:
+    """Expand a disk to a file, the manifest verified on the way by us alone."""
+    output = folder / "output"
+    for image_format in ("qcow2", "raw"):
+        contestants = [
+            _convert(sample, output, "expand", image_format),
+            _qemu_img(sample, output, image_format),
+            _qemu_img(sample, output, image_format, "-W", "-m", "16"),
+        ]
+        if image_format == "raw" and shutil.which("nbdcopy"):
+            server = ["[", "qemu-nbd", "--read-only", sample.image, "]"]
+            contestants.append(Contestant(name="nbdcopy", argv=["nbdcopy", "--", *server, str(output)]))
+        yield Case(name=f"{name}: expand to {image_format}", contestants=contestants, output=output)
+
+
+def transplant_case(name: str, sample: Sample, folder: Path) -> Case:
+    """Transplant a disk, against a copy of the package and against its bare hash."""
+    output = folder / "output"
+    return Case(
+        name=f"{name}: transplant",
+        contestants=[
+            _convert(sample, output, "transplant", "qcow2"),
+            _convert(sample, output, "transplant", "qcow2", "--no-verify"),
+            Contestant(name="cp", argv=["cp", "--reflink=never", str(sample.package), str(output)]),
+            Contestant(name="openssl dgst -sha256", argv=["openssl", "dgst", "-sha256", str(sample.package)]),
+        ],
+        output=output,
+    )
+
+
+def instant_case(name: str, sample: Sample, folder: Path) -> Case:
+    """What takes no time, whatever the size."""
+    output = folder / "output"
+    return Case(
+        name=f"{name}: link and inspect",
+        contestants=[
+            _convert(sample, output, "link", "qcow2", "--no-verify"),
+            Contestant(name="virt-ova inspect", argv=[_VIRT_OVA, "inspect", str(sample.package)], is_ours=True),
+            Contestant(name="virt-ova --help", argv=[_VIRT_OVA, "--help"], is_ours=True),
+        ],
+        output=output,
+    )
+
+
+def v2v_case(name: str, sample: Sample, folder: Path) -> Case:
+    """virt-v2v makes the guest fit the hypervisor besides, which takes most of its time; shown for completeness."""
+    output = folder / "output"
+    argv = [
+        *_V2V_ENVIRONMENT,
+        "virt-v2v",
+        "-i",
+        "ova",
+        str(sample.package),
+        "-o",
+        "local",
+        "-os",
+        str(folder),
+        "-of",
+        "qcow2",
+    ]
+    return Case(
+        name=f"{name}: virt-v2v",
+        contestants=[
+            _convert(sample, output, "expand", "qcow2"),
+            Contestant(name="virt-v2v -i ova -o local", argv=argv),
+        ],
+        output=output,
+    )
+
+
+@contextmanager
+def mounted(kind: str, folder: Path, size_bytes: int) -> Iterator[Path | None]:
+    """An empty file system that can share blocks, on a loop device; None where that is not allowed."""
+    image, place = folder / f"{kind}.image", folder / kind
+    place.mkdir(exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(size_bytes)
+    made = subprocess.run([f"mkfs.{kind}", "-q", image], check=False, capture_output=True)
+    is_mounted = (
+        not made.returncode
+        and not subprocess.run(["mount", "-o", "loop", image, place], check=False, capture_output=True).returncode
+    )
+    try:
+        yield place if is_mounted else None
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", place], check=True)
+        image.unlink()
+
+
+def _convert(sample: Sample, output: Path, mode: str, image_format: str, *more: str) -> Contestant:
+    options = ["--disk-mode", mode, "--format", image_format, *more]
+    name = shlex.join(["virt-ova convert", *options]).replace("'", "")
+    return Contestant(name=name, argv=[_VIRT_OVA, "convert", str(sample.package), str(output), *options], is_ours=True)
+
+
+def _qemu_img(sample: Sample, output: Path, image_format: str, *more: str) -> Contestant:
+    argv = ["qemu-img", "convert", *more, "-O", image_format, sample.image, str(output)]
+    return Contestant(name=" ".join(["qemu-img convert", *more, "-O", image_format]), argv=argv)
