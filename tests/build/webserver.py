@@ -110,6 +110,7 @@ class WebServer(ThreadingMixIn, http.server.HTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: WebServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         asked = Asked(target=self.path, headers={name.lower(): value for name, value in self.headers.items()})

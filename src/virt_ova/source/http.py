@@ -39,7 +39,8 @@ class HttpSource:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._stream: Stream | None = None
-        self._row_end = self._row_bytes = 0
+        self._row_end = -1
+        self._row_bytes = 0
         self._file = RemoteFile(url, patience)
         try:
             with Stream(self._file, 0, BLOCK_BYTES) as head:
@@ -167,6 +168,8 @@ class Stream:
                 same (``E_HTTP_READ``).
             SourceError: as `RemoteFile.open`.
         """
+        if size <= len(self._rest):
+            return bytes(self._take(size))
         pieces: list[memoryview] = []
         stop = self.position + size
         cuts = 0
@@ -174,7 +177,7 @@ class Stream:
             while self.position < stop:
                 deadline.check()
                 try:
-                    piece = self._some(stop - self.position)
+                    self._receive()
                 except CutError:
                     self.close()
                     deadline.check()
@@ -183,8 +186,7 @@ class Stream:
                     time.sleep(self._file.patience.backoff_seconds * 2**cuts)
                     cuts += 1
                 else:
-                    pieces.append(piece)
-                    self.position += len(piece)
+                    pieces.append(self._take(stop - self.position))
         return b"".join(pieces)
 
     def close(self) -> None:
@@ -210,20 +212,25 @@ class Stream:
         self._answer = self._file.open(self.position, self._end)
         return self._answer
 
-    def _some(self, most: int) -> memoryview:
-        """The next few bytes, at least one."""
+    def _receive(self) -> None:
+        """Wait for bytes until there is at least one."""
+        if self._rest:
+            return
+        answer = self._answer or self._open()
+        with self._file.translated():
+            self._rest = memoryview(next(answer.chunks, b""))
         if not self._rest:
-            answer = self._answer or self._open()
-            with self._file.translated():
-                self._rest = memoryview(next(answer.chunks, b""))
-            if not self._rest:
-                raise CutError(
-                    f"{quoted(self._file.name)} broke off at byte {self.position}, expected {self._end} bytes",
-                    code="E_HTTP_READ",
-                    hint="Try again.",
-                )
-        piece, self._rest = self._rest[:most], self._rest[most:]
-        return piece
+            raise CutError(
+                f"{quoted(self._file.name)} broke off at byte {self.position}, expected {self._end} bytes",
+                code="E_HTTP_READ",
+                hint="Try again.",
+            )
+
+    def _take(self, most: int) -> memoryview:
+        """What was received, up to so many bytes."""
+        taken, self._rest = self._rest[:most], self._rest[most:]
+        self.position += len(taken)
+        return taken
 
 
 class _Deadline:

@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -148,7 +148,7 @@ class RemoteFile:
             raise self.too_slow(waited) from exc
         except httpx.TimeoutException as exc:
             raise self.too_slow(f"sent nothing for {self.patience.silence_seconds:g} s") from exc
-        except httpx.TransportError as exc:
+        except (httpx.TransportError, UnicodeError) as exc:  # the latter for a host that is no name (IDNA)
             reason = printable(str(exc)) or type(exc).__name__
             if _is_about_tls(exc):
                 raise self._error(
@@ -194,11 +194,7 @@ class RemoteFile:
         return headers
 
     def _redirected(self, location: str) -> httpx.URL:
-        try:
-            target = self._url.join(location)
-        except httpx.InvalidURL:
-            raise self._error("the server redirects to what is no URL", code="E_HTTP_REDIRECT") from None
-        target = target.copy_with(username=None, password=None, fragment=None)
+        target = self._url.join(location).copy_with(username=None, password=None, fragment=None)
         if not may_redirect(self._url, target):
             raise self._error(
                 f"the server redirects to {quoted(_shown(target))}, expected an address on the same host and port",
@@ -282,13 +278,11 @@ def _port(url: httpx.URL) -> int | None:
 
 def _parse(url: str) -> httpx.URL:
     """The URL; the error does not repeat it, as it may hold a password."""
-    try:
+    with suppress(httpx.InvalidURL, UnicodeError):
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = None
-    if parsed is None or parsed.scheme not in _SCHEMES or not parsed.host:
-        raise SourceError("the URL makes no sense, expected https://HOST/PATH or http://HOST/PATH", code="E_HTTP_URL")
-    return parsed
+        if parsed.scheme in _SCHEMES and parsed.host:
+            return parsed
+    raise SourceError("the URL makes no sense, expected https://HOST/PATH or http://HOST/PATH", code="E_HTTP_URL")
 
 
 def _shown(url: httpx.URL) -> str:
