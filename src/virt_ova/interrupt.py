@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Handler = Callable[[int, FrameType | None], object]
 
 _ECHO_SECONDS: Final = 1.0
 """A signal that follows another so soon is the same wish, said twice by a wrapper or an impatient finger."""
@@ -57,25 +59,49 @@ def let_pass() -> None:
             stop.is_armed = False
 
 
+class Held:
+    """The stop signals that wait, and the handlers that wait for them."""
+
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+        self._handlers: dict[int, Handler] = {}
+
+    def hold(self) -> None:
+        """Take the place of every handler that is a function."""
+        found = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        self._handlers = {number: handler for number, handler in found.items() if callable(handler)}
+        for signum in self._handlers:
+            signal.signal(signum, self._wait)
+
+    def release(self) -> None:
+        """Give the handlers their places back."""
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+
+    def deliver(self) -> None:
+        """Here and now the first signal that waits may raise what it raises, and the others are forgotten."""
+        if self._waiting:
+            signum = self._waiting[0]
+            self._waiting.clear()
+            self._handlers[signum](signum, None)
+
+    def _wait(self, signum: int, _frame: FrameType | None) -> None:
+        self._waiting.append(signum)
+
+
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Hold stop signals back until the block is done, then deliver the first of them.
+def held_back() -> Iterator[Held]:
+    """Hold stop signals back until the block is done or calls `Held.deliver`.
 
     Does nothing outside of the main thread, which alone receives them.
     """
+    held = Held()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield held
         return
-    held: list[int] = []
-    before = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
-    for signum, handler in before.items():
-        if callable(handler):
-            signal.signal(signum, lambda number, _frame: held.append(number))
     try:
-        yield
+        held.hold()
+        yield held
     finally:
-        for signum, handler in before.items():
-            if callable(handler):
-                signal.signal(signum, handler)
-    if held:
-        signal.raise_signal(held[0])
+        held.release()
+    held.deliver()

@@ -77,6 +77,24 @@ def test_an_error_of_the_block_goes_before_what_was_held_back() -> None:
         work()
 
 
+def test_what_is_held_back_can_be_delivered_in_between() -> None:
+    steps = []
+
+    def work() -> None:
+        with held_back() as held:
+            held.deliver()
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("held")
+            held.deliver()
+            steps.append("delivered")
+
+    raise_on_stop_signals()
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        work()
+    assert steps == ["held"]
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT)
+
+
 def test_holding_back_leaves_the_handlers_as_they_were() -> None:
     def mine(_signum: int, _frame: object) -> None:
         raise AssertionError

@@ -18,6 +18,7 @@ from functools import partial
 from virt_ova.disk.opener import open_disk
 from virt_ova.errors import PlanError
 from virt_ova.findings import Finding
+from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
 from virt_ova.package.verify import Trust
 from virt_ova.plan.from_ovf import make_plan
@@ -174,7 +175,6 @@ class _Install:
             findings=(
                 *self._package.findings,
                 *self._plan.findings,
-                *self._target.findings,
                 *(finding for placement in placements.values() for finding in placement.findings),
             ),
             booted=booted,
@@ -223,7 +223,8 @@ class _Install:
         for domain in domains if self._options.start else ():
             self._monitor.begin(f"Starting {domain.name}")
             if self._options.wait_boot_seconds is None:
-                domain.start()
+                with held_back():
+                    domain.start()
             else:
                 report = domain.watch(self._options.wait_boot_seconds)
             self._monitor.end(f"Starting {domain.name}")

@@ -20,6 +20,7 @@ from virt_ova.disk.raw import RawWriter
 from virt_ova.disk.transplant import TooManyExpandedError, can_transplant, transplant_disk
 from virt_ova.errors import DiskError
 from virt_ova.findings import Finding, Severity
+from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.progress import Monitor
@@ -188,7 +189,13 @@ class Placement:
 
     def _fill(self, sink: Sink, step: str, *, verify: bool, monitor: Monitor) -> None:
         check = self.package.digest_check(self.member) if verify and self.member else None
-        self.ways[0].fill(sink, check, lambda done: monitor.advance(step, done))
+
+        def advance(done_bytes: int) -> None:
+            held.deliver()
+            monitor.advance(step, done_bytes)
+
+        with held_back() as held:  # an exception out of nowhere breaks the thread pool's own locks
+            self.ways[0].fill(sink, check, advance)
         if check:
             check.finish()
 
