@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from virt_ova.disk.opener import open_disk
-from virt_ova.errors import PlanError
+from virt_ova.errors import DiskError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
@@ -29,7 +29,7 @@ from virt_ova.plan.plan import InstallPlan, PackageIdentity, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.placement import Placement, open_placement
-from virt_ova.target.base import BootReport, Domain, Target, Volume
+from virt_ova.target.base import BootReport, Domain, Linker, Target, Volume
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
 
@@ -153,6 +153,9 @@ class _Install:
         trust = self._check_package()
         placements = {transfer.id: self._open(transfer) for transfer in self._plan.transfers}
         self._target.check(self._plan, {name: placed.needed_bytes for name, placed in placements.items()})
+        for placement in placements.values():
+            if placement.backing is not None:
+                self._linker().check_link(placement.backing)
         return trust, placements
 
     def carry_out(self, started: float) -> InstallResult:
@@ -204,12 +207,23 @@ class _Install:
 
     def _place(self, journal: Journal, transfer: Transfer, placement: Placement) -> Volume:
         """Make a volume and fill it."""
-        volume = journal.make(
-            f"volume {transfer.image_name}",
-            partial(self._target.create_volume, transfer, placement.size_bytes),
-        )
+        if (backing := placement.backing) is None:
+            create = partial(self._target.create_volume, transfer, placement.size_bytes)
+        else:
+            create = partial(self._linker().create_linked, transfer, placement.size_bytes, backing)
+        volume = journal.make(f"volume {transfer.image_name}", create)
         placement.write(volume.sink, verify=self._options.verify, monitor=self._monitor)
         return volume
+
+    def _linker(self) -> Linker:
+        """The target, when it can link. Raises `DiskError`."""
+        if not isinstance(self._target, Linker):
+            raise DiskError(
+                f"{self._target.uri} takes no linked disks, expected a folder or libvirt on this host",
+                code="E_DISK_LINK",
+                hint="Use --disk-mode expand.",
+            )
+        return self._target
 
     def _define(self, journal: Journal, volumes: Mapping[str, Volume]) -> list[Domain]:
         return [
