@@ -1,13 +1,15 @@
 """The index of an OVA: one pass over the headers of a tar, which is never unpacked.
 
-An OVA is a plain tar of a few large files (DSP0243 5.3). Only its headers are read, through a small window; the result
-is where each member lies. Python's ``tarfile`` is not used on purpose: it loops, recurses and allocates at the word of
-a hostile header (CVE-2025-8194, CVE-2024-6232), and hides what two readers would read differently. Every quantity has
-a cap here, and whatever is not understood refuses the package.
+An OVA is a plain tar of a few large files (DSP0243 5.3). Only its headers are read, in rising order, so that a file
+(through a small window) and a pipe are read alike; the result is where each member lies. Python's ``tarfile`` is not
+used on purpose: it loops, recurses and allocates at the word of a hostile header (CVE-2025-8194, CVE-2024-6232), and
+hides what two readers would read differently. Every quantity has a cap here, and whatever is not understood refuses the
+package.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from virt_ova.errors import SourceError
@@ -65,22 +67,19 @@ def index_tar(source: ByteSource, *, start: int = 0) -> Archive:
             or holds what an OVA must not (``E_TAR_NAME``, ``E_TAR_TYPE``, ``E_TAR_DUP``, ``E_TAR_SIZE``,
             ``E_TAR_SYNTAX``, ``E_TAR_SPARSE``, ``E_TAR_AMBIGUOUS``, ``E_TAR_TRAILING``).
     """
-    _check_first_block(source, start)
-    try:
-        return _Indexer(source, start).run()
-    except SourceError as exc:
-        exc.at(printable(source.name))
-        raise
+    walk = TarWalk(source, _Window(source).read, start=start)
+    for _ in walk:
+        continue
+    return walk.archive()
 
 
-def _check_first_block(source: ByteSource, start: int) -> None:
-    head = source.read_at(start, min(BLOCK_BYTES, max(source.size - start, 0)))
-    name = quoted(source.name)
+def _check_first_block(source_name: str, head: bytes) -> None:
+    name = quoted(source_name)
     if not head:
         raise SourceError(f"{name} is empty, expected an OVA (a tar)", code="E_NOT_OVA", hint=_FETCH_AGAIN)
     if len(head) == BLOCK_BYTES and tarheader.is_header(head):
         return
-    if foreign := not_an_ova(source.name, head):
+    if foreign := not_an_ova(source_name, head):
         raise foreign
     if len(head) < BLOCK_BYTES:
         raise _truncated(f"{name} has {len(head)} bytes, expected at least a tar header of {BLOCK_BYTES}")
@@ -88,32 +87,54 @@ def _check_first_block(source: ByteSource, start: int) -> None:
     raise SourceError(f"{name} {what}, expected an OVA (a tar)", code="E_NOT_OVA", hint=_FETCH_AGAIN)
 
 
-class _Indexer:
-    """Walks from header to header."""
+class TarWalk:
+    """Goes from header to header; iterating yields each member when its header was read."""
 
-    def __init__(self, source: ByteSource, start: int) -> None:
-        self._source = source
-        self._window = _Window(source)
-        self._position = start
+    def __init__(self, source: ByteSource, read: Callable[[int, int], bytes], *, start: int = 0) -> None:
+        """Read the first block.
+
+        Args:
+            source: where the members lie.
+            read: reads it: so many bytes from an offset, fewer only at the end; offsets only ever rise.
+            start: where the tar begins.
+
+        Raises:
+            SourceError: it is no tar (``E_NOT_OVA``, ``E_TAR_TRUNCATED``).
+        """
+        self._source, self._read, self._position = source, read, start
+        self._first_block = read(start, BLOCK_BYTES)
+        _check_first_block(source.name, self._first_block)
         self._members: dict[MemberName, Member] = {}
         self._seen: dict[str, MemberName] = {}
         self._findings: list[Finding] = []
 
-    def run(self) -> Archive:
+    def __iter__(self) -> Iterator[Member]:
+        """The members; raises `SourceError` as `index_tar`."""
+        try:
+            yield from self._walk()
+        except SourceError as exc:
+            exc.at(printable(self._source.name))
+            raise
+
+    def archive(self) -> Archive:
+        """What was seen so far."""
+        return Archive(
+            kind="ova",
+            name=self._source.name,
+            members=dict(self._members),
+            findings=tuple(self._findings),
+            sources=(self._source,),
+        )
+
+    def _walk(self) -> Iterator[Member]:
         count = 0
         while (entry := self._next_entry()) is not None:
             count += 1
             if count > MAX_MEMBERS:
                 raise _limit(f"found more than {MAX_MEMBERS} tar members")
-            self._take(entry)
             self._position = entry.end
-        return Archive(
-            kind="ova",
-            name=self._source.name,
-            members=self._members,
-            findings=tuple(self._findings),
-            sources=(self._source,),
-        )
+            if member := self._member(entry):
+                yield member
 
     def _next_entry(self) -> _Entry | None:
         """The entry whose headers begin at the current position; None at the end of the archive."""
@@ -131,15 +152,16 @@ class _Indexer:
 
     def _next_header(self) -> Header | None:
         """The header at the current position; None where the archive ends."""
-        left = self._source.size - self._position
-        if left == 0:
+        block = self._first_block or self._read(self._position, BLOCK_BYTES)
+        self._first_block = b""
+        if not block:
             self._note("TAR_NO_END", "the tar has no end marker; it may have been cut between two members")
             return None
-        if left < BLOCK_BYTES:
-            raise _truncated(f"found {left} bytes at byte {self._position}, expected a tar header of {BLOCK_BYTES}")
-        block = self._window.read(self._position, BLOCK_BYTES)
+        if len(block) < BLOCK_BYTES:
+            found = f"found {len(block)} bytes at byte {self._position}"
+            raise _truncated(f"{found}, expected a tar header of {BLOCK_BYTES}")
         if block == ZERO_BLOCK:
-            self._check_padding(left)
+            self._check_padding(self._position + BLOCK_BYTES)
             return None
         try:
             return tarheader.parse_header(block)
@@ -147,16 +169,18 @@ class _Indexer:
             exc.at(f"byte {self._position}")
             raise
 
-    def _check_padding(self, left: int) -> None:
+    def _check_padding(self, offset: int) -> None:
         """Behind the end marker nothing but zeros may follow: another reader could find a second archive there."""
-        for offset in range(self._position, self._position + min(left, MAX_PADDING_BYTES), MAX_EXTENSION_BYTES):
-            piece = self._source.read_at(offset, min(MAX_EXTENSION_BYTES, self._source.size - offset))
+        start = self._position
+        while piece := self._read(offset, MAX_EXTENSION_BYTES):
             if stripped := piece.lstrip(b"\0"):
                 at = offset + len(piece) - len(stripped)
                 raise _trailing(f"found data at byte {at}, behind the end of the tar; expected nothing but zeros")
-        if left > MAX_PADDING_BYTES:
-            raise _trailing(f"found {left} bytes behind the last tar member, expected at most {MAX_PADDING_BYTES}")
-        if left == BLOCK_BYTES:
+            offset += len(piece)
+            if offset - start > MAX_PADDING_BYTES:
+                found = f"found {offset - start} bytes behind the last tar member"
+                raise _trailing(f"{found}, expected at most {MAX_PADDING_BYTES}")
+        if offset - start == BLOCK_BYTES:
             self._note("TAR_NO_END", "the tar's end marker is one block of zeros instead of two")
 
     def _extension(self, header: Header) -> bytes:
@@ -166,7 +190,11 @@ class _Indexer:
         span = _Entry(name="", type=header.type, offset=self._position, size=header.size)
         self._check_inside(span, "an extension header")
         self._position = span.end
-        return self._source.read_at(span.offset, span.size)
+        data = self._read(span.offset, span.size)
+        if len(data) < span.size:
+            end = span.offset + len(data)
+            raise _truncated(f"an extension header ends at byte {span.end}, but the file at byte {end}")
+        return data
 
     def _entry(self, header: Header, extensions: dict[bytes, bytes]) -> _Entry:
         if tarheader.parse_pax(extensions.get(tarheader.PAX_GLOBAL_TYPE, b"")):
@@ -182,11 +210,11 @@ class _Indexer:
         name = tarheader.decode_name(raw_name)
         return _Entry(name=name, type=header.type, offset=self._position, size=size)
 
-    def _take(self, entry: _Entry) -> None:
-        """Add the entry as a member, or ignore what means nothing."""
+    def _member(self, entry: _Entry) -> Member | None:
+        """The entry as a member, or None for what means nothing."""
         if entry.type == tarheader.DIRECTORY_TYPE:
             self._check_directory(entry)
-            return
+            return None
         if entry.type == _SPARSE_TYPE:
             raise tarheader.sparse()
         if entry.type not in tarheader.REGULAR_TYPES:
@@ -195,11 +223,12 @@ class _Indexer:
         self._check_inside(entry, quoted(name))
         if is_apple_double(name):
             self._note("TAR_APPLEDOUBLE", f"ignored {quoted(name)}, which macOS added")
-            return
+            return None
         first = self._seen.setdefault(duplicate_key(name), name)
         if first in self._members:
             raise SourceError(f"found {quoted(name)} after {quoted(first)}, expected distinct names", code="E_TAR_DUP")
         self._members[name] = Member(name=name, source=self._source, offset=entry.offset, size=entry.size)
+        return self._members[name]
 
     def _check_directory(self, entry: _Entry) -> None:
         """Folders are ignored, but must not carry data: readers differ in whether they skip them."""
@@ -231,10 +260,11 @@ class _Window:
         self._bytes = b""
 
     def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes at `offset`, both inside the source; `size` is at most the window's."""
+        """`size` bytes at `offset`; fewer only at the end."""
         start = offset - self._offset
         if start < 0 or start + size > len(self._bytes):
-            self._bytes = self._source.read_at(offset, min(_WINDOW_BYTES, self._source.size - offset))
+            there = max(0, self._source.size - offset)
+            self._bytes = self._source.read_at(min(offset, self._source.size), min(max(size, _WINDOW_BYTES), there))
             self._offset, start = offset, 0
         return self._bytes[start : start + size]
 
