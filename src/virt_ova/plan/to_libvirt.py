@@ -2,7 +2,8 @@
 
 Built by the element API alone, so that no text of a package can become markup. Everything that libvirt would otherwise
 guess and that a guest can see is said: disk formats (probing a guest's raw disk is a known hole), drive addresses, boot
-order, the absence of a USB controller or memory balloon.
+order, the absence of a USB controller or memory balloon. Of a linked image the whole chain is said, and that the
+package's owner and mode are to be left alone; what the package was like is noted in the metadata.
 
 Choices that are not in the machine:
 
@@ -19,7 +20,7 @@ from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
 from virt_ova.errors import PlanError
-from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import Bus, Connection, ConnectionKind, Drive, DriveKind, FirmwareKind, Machine, Nic
 from virt_ova.text import printable
 from virt_ova.units import KIB
@@ -58,7 +59,7 @@ def domain_xml(machine: Machine, *, sources: Mapping[str, VolumeSource]) -> str:
             (``E_PLAN_HARDWARE``).
     """
     domain = Element("domain", {"type": machine.virt_type or "qemu"})
-    _add_identity(domain, machine)
+    _add_identity(domain, machine, sources)
     _add_text(domain, "memory", str(machine.memory_bytes // KIB), unit="KiB")
     _add_text(domain, "vcpu", str(machine.cpus.count))
     _add_os(domain, machine)
@@ -85,7 +86,7 @@ def _add_text(parent: Element, tag: str, text: str, **attributes: str) -> Elemen
     return element
 
 
-def _add_identity(domain: Element, machine: Machine) -> None:
+def _add_identity(domain: Element, machine: Machine, sources: Mapping[str, VolumeSource]) -> None:
     _add_text(domain, "name", machine.name)
     if machine.title:
         _add_text(domain, "title", printable(machine.title, limit=_LONGEST_TITLE))
@@ -96,6 +97,21 @@ def _add_identity(domain: Element, machine: Machine) -> None:
     for tag, text in origin.items():
         if text:
             _add_text(appliance, tag, printable(text))
+    linked = {source.backing: None for drive in machine.drives if (source := source_of(drive, sources))}
+    for backing in filter(None, linked):
+        SubElement(appliance, "link", _link_attributes(backing))
+
+
+def _link_attributes(backing: Backing) -> dict[str, str]:
+    attributes = {
+        "file": backing.path,
+        "size": str(backing.size_bytes),
+        "modified": backing.modified,
+        "member": printable(backing.member),
+        "offset": str(backing.offset),
+        "length": str(backing.length),
+    }
+    return attributes | ({"digest": backing.digest} if backing.digest else {})
 
 
 def _printable_lines(text: str) -> str:
@@ -180,7 +196,19 @@ def _add_disk(devices: Element, drive: Drive, source: VolumeSource | None) -> El
     if source is not None:
         names = {"pool": source.pool, "volume": source.volume} if by_volume else {"file": source.path}
         SubElement(disk, "source", names)
+        if source.backing is not None:
+            _add_backing(disk, source.backing)
     return disk
+
+
+def _add_backing(disk: Element, backing: Backing) -> None:
+    store = SubElement(disk, "backingStore", {"type": "file"})
+    SubElement(store, "format", {"type": backing.image_format})
+    source = SubElement(store, "source", {"file": backing.path})
+    place = {"offset": str(backing.offset), "size": str(backing.length)}
+    SubElement(SubElement(source, "slices"), "slice", {"type": "storage"} | place)
+    SubElement(source, "seclabel", {"model": "dac", "relabel": "no"})
+    SubElement(store, "backingStore")
 
 
 def _letters(position: int) -> str:

@@ -258,25 +258,33 @@ def _installed(volume: Volume, placement: Placement) -> InstalledVolume:
 def _disk_source(disk: PackageDisk) -> DiskSource:
     """A disk as the planner needs it; an image tells its size when the descriptor does not."""
     capacity = disk.capacity_bytes
-    if capacity is None and disk.member is not None:
-        capacity = open_disk(disk.member).block_map.capacity_bytes
+    if capacity is None and disk.file is not None and disk.file.member is not None:
+        capacity = _capacity(disk.file, disk.file.member)
     return DiskSource(
         id=disk.id,
         member=disk.file_name,
         file_format=disk.format,
         capacity_bytes=capacity or 0,
         file_size=disk.file_size or 0,
-        file_offset=disk.file_offset or 0,
+        file_offset=disk.file.position if disk.file else 0,
     )
 
 
 def _file_source(file: PackageFile) -> DiskSource:
     """A file as content of a drive: a CD or floppy, byte for byte."""
+    is_compressed = file.compression and file.member and not file.obstacle
     return DiskSource(
         id=file.id,
         member=file.name,
         file_format="",
-        capacity_bytes=file.size or 0,
+        capacity_bytes=_capacity(file, file.member) if is_compressed else file.size or 0,
         file_size=file.size or 0,
-        file_offset=file.offset or 0,
+        file_offset=file.position,
     )
+
+
+def _capacity(file: PackageFile, member: Member) -> int:
+    """Size of the disk in `file`, whose bytes are `member`."""
+    if file.compression:
+        return examine_gzipped(member, declared_bytes=None).block_map.capacity_bytes
+    return open_disk(member).block_map.capacity_bytes

@@ -12,6 +12,7 @@ from typing import Final, Protocol, assert_never
 
 from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink
 from virt_ova.disk.copy import copy_disk, write_blank
+from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_disk
 from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.transplant import TransplantLayout
@@ -22,9 +23,12 @@ from virt_ova.errors import DiskError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package
+from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.progress import Monitor
 from virt_ova.source.base import Member
+from virt_ova.stories.inflation import Inflation
+from virt_ova.stories.link import Link, open_link
 from virt_ova.text import printable
 from virt_ova.units import MIB, format_bytes
 
@@ -167,6 +171,12 @@ class Placement:
         """Most room that the new image is expected to take."""
         return self.ways[0].needed_bytes
 
+    @property
+    def backing(self) -> Backing | None:
+        """What its image lies on; None for one that stands alone."""
+        way = self.ways[0]
+        return way.backing if isinstance(way, Link) else None
+
     def write(self, sink: Sink, *, verify: bool, monitor: Monitor) -> None:
         """Fill `sink`; check the manifest meanwhile when `verify` is set.
 
@@ -176,7 +186,8 @@ class Placement:
             SourceError: the package cannot be read, or changed.
             TargetError: the sink cannot be written.
         """
-        step = f"Copying {printable(self.member.name)}" if self.member else "Making a blank disk"
+        done = "Linking" if self.mode is DiskMode.LINK else "Copying"
+        step = f"{done} {printable(self.member.name)}" if self.member else "Making a blank disk"
         monitor.begin(step, self.member.size if self.member else None)
         try:
             self._fill(sink, step, verify=verify, monitor=monitor)
@@ -218,20 +229,23 @@ def open_placement(
         mode: how it is to be placed; another way is taken, with a finding, when the disk does not allow it.
 
     Raises:
-        DiskError: the image is damaged, unsafe, or its size is not the one declared (``E_DISK_CAPACITY``).
+        DiskError: the image is damaged, unsafe, its size is not the one declared (``E_DISK_CAPACITY``), or it cannot be
+            linked (``E_DISK_LINK``).
         SourceError: the member cannot be read.
     """
-    if mode is DiskMode.LINK:
-        raise DiskError("disks cannot be linked yet, expected expand or transplant", code="E_NOT_SUPPORTED")
     if member is None:
         blank = _blank(capacity_bytes)
         ways: list[Way] = [Blank(_writer(blank, image_format))]
         return Placement(package=package, member=None, capacity_bytes=blank.capacity_bytes, ways=ways, findings=[])
+    if package.compression_of(member):
+        return _open_gzipped(package, member, capacity_bytes, image_format, mode)
     reader = open_disk(member)
     block_map = reader.block_map
     _check_capacity(member, block_map, capacity_bytes)
     ways = [Expansion(member, reader, _writer(block_map, image_format))]
     findings = []
+    if mode is DiskMode.LINK:
+        ways = [open_link(package, member, reader, image_format)]
     if mode is DiskMode.TRANSPLANT:
         if problem := _transplant_problem(reader, image_format):
             findings.append(_not_transplanted(member, problem))
@@ -240,6 +254,29 @@ def open_placement(
             ways.insert(0, Transplant(member, reader, layout))
     return Placement(
         package=package, member=member, capacity_bytes=block_map.capacity_bytes, ways=ways, findings=findings
+    )
+
+
+def _open_gzipped(
+    package: Package, member: Member, declared_bytes: int | None, image_format: ImageFormat, mode: DiskMode
+) -> Placement:
+    """As `open_placement`, for a file that is compressed as a whole."""
+    problem = "its file is gzip'd as a whole"
+    if mode is DiskMode.LINK:
+        raise DiskError(
+            f"the disk cannot be linked: {problem}",
+            code="E_DISK_LINK",
+            where=printable(member.name),
+            hint="Use --disk-mode expand.",
+        )
+    disk = examine_gzipped(member, declared_bytes=declared_bytes)
+    _check_capacity(member, disk.block_map, declared_bytes)
+    return Placement(
+        package=package,
+        member=member,
+        capacity_bytes=disk.block_map.capacity_bytes,
+        ways=[Inflation(disk, image_format)],
+        findings=[_not_transplanted(member, problem)] if mode is DiskMode.TRANSPLANT else [],
     )
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from virt_ova.disk.base import Sink
 from virt_ova.findings import Finding
 from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.inputs import Backing
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.plan import InstallPlan, Transfer
 
@@ -126,6 +127,21 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Release the connection."""
+
+
+@runtime_checkable
+class Linker(Protocol):
+    """What a target has besides when its machines can read a package where it lies on this host."""
+
+    def check_link(self, backing: Backing) -> None:
+        """Refuse what cannot work, before anything is made.
+
+        Raises:
+            TargetError: its machines cannot read the package there, or not its format (``E_DISK_LINK``).
+        """
+
+    def create_linked(self, transfer: Transfer, size_bytes: int, backing: Backing) -> Volume:
+        """Make an empty image as `Target.create_volume` does; what will be written to it lies on `backing`."""
 
 
 class Driver(Protocol):

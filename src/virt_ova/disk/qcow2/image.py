@@ -8,6 +8,8 @@
 The place of everything follows from the block map and the size of the data. In the first order it is known before the
 first data byte is read; the second is for images whose block map is only known at their end. What stands in the data,
 and so what L2 entries and refcounts say of it, is left to the kind of image.
+
+An image can lie on another, its backing file: what it does not hold is read from there.
 """
 
 from __future__ import annotations
@@ -20,6 +22,14 @@ from itertools import groupby, pairwise
 
 from virt_ova.disk.base import BlockMap, Buffer
 from virt_ova.disk.qcow2 import layout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackingFile:
+    """What an image lies on: its `name` as QEMU understands it, in UTF-8, and QEMU's word for its `format`."""
+
+    name: bytes
+    format: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +61,14 @@ class ImageLayout:
         geometry: where everything goes.
     """
 
-    def __init__(self, block_map: BlockMap, *, data_clusters: int, is_data_first: bool = False) -> None:
+    def __init__(
+        self,
+        block_map: BlockMap,
+        *,
+        data_clusters: int,
+        is_data_first: bool = False,
+        backing_file: BackingFile | None = None,
+    ) -> None:
         """Lay out an image.
 
         Args:
@@ -59,8 +76,10 @@ class ImageLayout:
             data_clusters: how many clusters the data takes.
             is_data_first: whether the data stands right behind the header, for images whose blocks are only known
                 once they are written.
+            backing_file: what it lies on; its name has at most 1023 bytes.
         """
         self.block_map = block_map
+        self._backing_file = backing_file
         entries = block_map.block_bytes // layout.ENTRY_BYTES
         self._tables = sorted({number // entries for number in block_map.numbers})
         self._l1_entries = -(-block_map.capacity_bytes // (block_map.block_bytes * entries))
@@ -91,13 +110,15 @@ class ImageLayout:
 
     def _header(self) -> bytes:
         geometry = self.geometry
+        extensions, backing_name = _extensions(self._backing_file)
+        backing_offset = layout.HEADER_BYTES + len(extensions) if backing_name else 0
         header = layout.HEADER.pack(
-            layout.MAGIC, layout.VERSION, 0, 0, geometry.cluster_bytes.bit_length() - 1,
+            layout.MAGIC, layout.VERSION, backing_offset, len(backing_name), geometry.cluster_bytes.bit_length() - 1,
             self.block_map.capacity_bytes, 0, self._l1_entries, geometry.l1_start * geometry.cluster_bytes,
             geometry.refcount_table_start * geometry.cluster_bytes, geometry.refcount_table, 0, 0, 0, 0, 0,
             layout.REFCOUNT_ORDER, layout.HEADER_BYTES,
         )  # fmt: skip
-        return header + layout.EXTENSION_END
+        return header + extensions + backing_name
 
     def _refcount_table(self) -> bytes:
         first = self.geometry.refcount_blocks_start
@@ -133,6 +154,14 @@ class ImageLayout:
             yield (self.geometry.l2_start + position) * self.geometry.cluster_bytes, _big_endian(table)
 
 
+def full_size_bytes(block_map: BlockMap) -> int:
+    """Length of the image whose data stands first and that maps every block of the guest's disk: there is no longer."""
+    clusters = -(-block_map.capacity_bytes // block_map.block_bytes)
+    tables = -(-clusters * layout.ENTRY_BYTES // block_map.block_bytes)
+    geometry = _geometry(block_map.block_bytes, l1_entries=tables, l2=tables, data=clusters, is_data_first=True)
+    return geometry.total * geometry.cluster_bytes
+
+
 def _geometry(cluster_bytes: int, *, l1_entries: int, l2: int, data: int, is_data_first: bool) -> Geometry:
     """Add refcount blocks until they count every cluster, themselves included."""
     l1 = -(-l1_entries * layout.ENTRY_BYTES // cluster_bytes)
@@ -157,6 +186,15 @@ def _geometry(cluster_bytes: int, *, l1_entries: int, l2: int, data: int, is_dat
         data=data,
         total=1 + table + blocks + l1 + l2 + data,
     )
+
+
+def _extensions(backing_file: BackingFile | None) -> tuple[bytes, bytes]:
+    """The header's extensions, and the name of the backing file that stands behind them."""
+    if backing_file is None:
+        return layout.EXTENSION_END, b""
+    word = backing_file.format.encode()
+    extension = layout.EXTENSION.pack(layout.BACKING_FORMAT_EXTENSION, len(word)) + word
+    return extension + bytes(-len(word) % 8) + layout.EXTENSION_END, backing_file.name
 
 
 def _by_number(numbers: Sequence[int]) -> Sequence[int]:

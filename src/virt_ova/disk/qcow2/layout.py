@@ -36,7 +36,12 @@ COMPRESSED: Final = 1 << 62
 
 MIN_CLUSTER_BYTES: Final = 512
 MAX_CLUSTER_BYTES: Final = 2 << 20
-EXTENSION_END: Final = struct.pack(">II", 0, 0)
+EXTENSION: Final = struct.Struct(">II")
+"""type, length; the data follow, padded to a multiple of 8."""
+
+EXTENSION_END: Final = EXTENSION.pack(0, 0)
+BACKING_FORMAT_EXTENSION: Final = 0xE2792ACA
+MAX_BACKING_NAME_BYTES: Final = 1023
 
 HEADER_BYTES_V2: Final = 72
 MIN_HEADER_BYTES_V3: Final = 104

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from virt_ova.disk.base import BlockMap, Buffer
 from virt_ova.disk.qcow2 import layout
-from virt_ova.disk.qcow2.image import ImageLayout
+from virt_ova.disk.qcow2.image import BackingFile, ImageLayout
 
 
 class Qcow2Writer:
@@ -22,9 +22,13 @@ class Qcow2Writer:
         geometry: where everything goes.
     """
 
-    def __init__(self, block_map: BlockMap, *, is_data_first: bool = False) -> None:
+    def __init__(
+        self, block_map: BlockMap, *, is_data_first: bool = False, backing_file: BackingFile | None = None
+    ) -> None:
         """Compute the layout; the cluster size is the block size of `block_map`. See `ImageLayout`."""
-        self._image = ImageLayout(block_map, data_clusters=len(block_map), is_data_first=is_data_first)
+        self._image = ImageLayout(
+            block_map, data_clusters=len(block_map), is_data_first=is_data_first, backing_file=backing_file
+        )
         self.geometry = self._image.geometry
 
     @property

@@ -30,7 +30,12 @@ _TAIL_BYTES: Final = 128 << 10
 
 
 class VmdkReader:
-    """A `virt_ova.disk.base.DiskReader` for sparse extents."""
+    """A `virt_ova.disk.base.DiskReader` for sparse extents.
+
+    Attributes:
+        header: with the place of the grain directory.
+        end_bytes: how long the extent is without what pads it; readers that expect the footer at the very end need it.
+    """
 
     def __init__(self, member: Member) -> None:
         """Read header, descriptor and grain tables.
@@ -41,7 +46,9 @@ class VmdkReader:
         """
         self._member = member
         front = read_front(member)
-        self.header = _read_footer(member, front) if front.directory_offset == layout.GD_AT_END else front
+        self.header, self.end_bytes = front, member.size
+        if front.directory_offset == layout.GD_AT_END:
+            self.header, self.end_bytes = _read_footer(member, front)
         self._first_data = max(1, self.header.descriptor_offset + self.header.descriptor_sectors)
 
     @property
@@ -161,9 +168,11 @@ def read_front(member: Member) -> SparseHeader:
     return header
 
 
-def _read_footer(member: Member, header: SparseHeader) -> SparseHeader:
+def _read_footer(member: Member, header: SparseHeader) -> tuple[SparseHeader, int]:
+    """The footer, and where the extent ends: behind the end-of-stream marker that follows it."""
     tail_bytes = min(_TAIL_BYTES, member.size // SECTOR_BYTES * SECTOR_BYTES)
-    tail = member.read_at(member.size - member.size % SECTOR_BYTES - tail_bytes, tail_bytes).rstrip(b"\0")
+    tail_offset = member.size - member.size % SECTOR_BYTES - tail_bytes
+    tail = member.read_at(tail_offset, tail_bytes).rstrip(b"\0")
     start = max(0, len(tail) - 1) // SECTOR_BYTES * SECTOR_BYTES
     data = tail[start:].ljust(layout.SPARSE_HEADER.size, b"\0")
     if not data.startswith(layout.MAGIC):
@@ -173,7 +182,7 @@ def _read_footer(member: Member, header: SparseHeader) -> SparseHeader:
         raise _bad_footer(member, "one that names another footer", "the place of the grain directory")
     if replace(footer, directory_offset=header.directory_offset, overhead_sectors=header.overhead_sectors) != header:
         raise _bad_footer(member, "one that differs from the header", "the same version, geometry and descriptor")
-    return footer
+    return footer, min(tail_offset + start + 2 * SECTOR_BYTES, member.size)
 
 
 def _bad_footer(member: Member, found: str, expected: str) -> DiskError:

@@ -18,7 +18,7 @@ from virt_ova.disk.sink import FileSink, file_error, write_new
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.findings import Finding
 from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine
 from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
@@ -126,10 +126,20 @@ class DirectoryTarget:
 
     def create_volume(self, transfer: Transfer, size_bytes: int) -> FolderVolume:  # noqa: ARG002 - a file grows
         """See `virt_ova.target.base.Target.create_volume`; needs `check` before."""
+        return self._create(transfer)
+
+    def check_link(self, backing: Backing) -> None:
+        """QEMU will run as the user who reads the package now."""
+
+    def create_linked(self, transfer: Transfer, size_bytes: int, backing: Backing) -> FolderVolume:  # noqa: ARG002 - a file grows
+        """See `virt_ova.target.base.Linker.create_linked`."""
+        return self._create(transfer, backing)
+
+    def _create(self, transfer: Transfer, backing: Backing | None = None) -> FolderVolume:
         folder = self._folder(self._owner(transfer))
         try:
             name = check_file_name(transfer.image_name, "the image name")
-            return FolderVolume(folder, name, transfer.image_format)
+            return FolderVolume(folder, name, transfer.image_format, backing)
         except BaseException:
             folder.release()
             raise
@@ -145,7 +155,8 @@ class DirectoryTarget:
             if firmware is not None:
                 files.append(write_new(folder.path / VARIABLES_FILE, _read(firmware.variables)))
             files.append(write_new(folder.path / DOMAIN_FILE, _xml(machine, own, domain_uuid).encode()))
-            script = run_script(machine.name, _command(machine, own, firmware, serial="mon:stdio"))
+            backings = filter(None, (volume.backing for volume in own.values()))
+            script = run_script(machine.name, _command(machine, own, firmware, serial="mon:stdio"), backings)
             files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700))
             folder.settle()
             command = _command(machine, own, firmware, serial=f"file:{SERIAL_LOG}")
@@ -218,7 +229,10 @@ def _read(path: Path) -> bytes:
 
 def _xml(machine: Machine, volumes: Mapping[str, FolderVolume], domain_uuid: str) -> str:
     """Domain XML that names the images by absolute path."""
-    sources = {key: VolumeSource(image_format=volume.image_format, path=volume.path) for key, volume in volumes.items()}
+    sources = {
+        key: VolumeSource(image_format=volume.image_format, path=volume.path, backing=volume.backing)
+        for key, volume in volumes.items()
+    }
     return identified(domain_xml(machine, sources=sources), domain_uuid)
 
 

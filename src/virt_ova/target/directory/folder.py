@@ -7,6 +7,7 @@ from pathlib import Path
 
 from virt_ova.disk.sink import FileSink, file_error, sync_directory
 from virt_ova.errors import TargetError
+from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import ImageFormat
 from virt_ova.text import quoted
 
@@ -76,9 +77,11 @@ class FolderVolume:
 
     pool = ""
 
-    def __init__(self, folder: MachineFolder, image_name: str, image_format: ImageFormat) -> None:
-        """Make the empty image. Raises as `FileSink.create`."""
-        self.image_format = image_format
+    def __init__(
+        self, folder: MachineFolder, image_name: str, image_format: ImageFormat, backing: Backing | None = None
+    ) -> None:
+        """Make the empty image, which will lie on `backing`. Raises as `FileSink.create`."""
+        self.image_format, self.backing = image_format, backing
         self._folder = folder
         self._path = folder.path / image_name
         self._sink = FileSink.create(self._path)

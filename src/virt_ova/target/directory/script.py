@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from virt_ova.plan.inputs import Backing
 from virt_ova.text import printable
 
 _HEAD = """\
@@ -15,10 +16,26 @@ set -eu
 cd "$(dirname "$0")"
 [ "${{1-}}" != -- ] || shift
 """
+_CHECK = """\
+
+# The disks of this machine lie on a package. If that changes, the guest sees damaged disks.
+check() { # file, its size in bytes, when it was written last in seconds since 1970
+    if ! found=$(LC_ALL=C stat --dereference --format '%s %.9Y' -- "$1"); then
+        echo "run: the package $1 is missing, and disks of this machine lie on it: put it back" >&2
+        exit 1
+    fi
+    if [ "$found" != "$2 $3" ]; then
+        echo "run: the package $1 has changed, and disks of this machine lie on it:" >&2
+        echo "run: found size and time $found, expected $2 $3" >&2
+        echo "run: put the former file back, with its time (touch --date=@$3), or install again" >&2
+        exit 1
+    fi
+}
+"""
 
 
-def run_script(name: str, command: Sequence[str]) -> str:
-    """A shell script that runs `command` in its own folder, one option to a line."""
+def run_script(name: str, command: Sequence[str], backings: Iterable[Backing] = ()) -> str:
+    """A shell script that runs `command` in its own folder, one option to a line, if `backings` are as they were."""
     lines: list[str] = []
     for word in command:
         begins_option = word.startswith("-") or not lines
@@ -26,4 +43,7 @@ def run_script(name: str, command: Sequence[str]) -> str:
             lines.append(shlex.quote(word))
         else:
             lines[-1] += f" {shlex.quote(word)}"
-    return _HEAD.format(name=printable(name)) + "exec " + " \\\n    ".join([*lines, '"$@"']) + "\n"
+    packages = {backing.path: backing for backing in backings}
+    checks = [f"check {shlex.quote(path)} {each.size_bytes} {each.modified}\n" for path, each in packages.items()]
+    begin = _HEAD.format(name=printable(name)) + (_CHECK + "".join(checks) + "\n" if checks else "")
+    return begin + "exec " + " \\\n    ".join([*lines, '"$@"']) + "\n"

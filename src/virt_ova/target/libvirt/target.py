@@ -11,13 +11,13 @@ import libvirt
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import ConnectionKind, Machine
 from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
-from virt_ova.target.libvirt import capabilities, domain, volume
+from virt_ova.target.libvirt import capabilities, domain, link, volume
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import silence, translated
 from virt_ova.target.libvirt.uri import is_local, without_secrets
@@ -92,9 +92,25 @@ class LibvirtTarget:
 
     def create_volume(self, transfer: Transfer, size_bytes: int) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.Target.create_volume`."""
+        return self._create(transfer)
+
+    def check_link(self, backing: Backing) -> None:
+        """See `virt_ova.target.base.Linker.check_link`."""
+        link.check(self._connection, backing, uri=self._uri, is_local=self._in_place)
+
+    def create_linked(self, transfer: Transfer, size_bytes: int, backing: Backing) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
+        """See `virt_ova.target.base.Linker.create_linked`."""
+        return self._create(transfer, backing)
+
+    def _create(self, transfer: Transfer, backing: Backing | None = None) -> volume.LibvirtVolume:
         name = check_file_name(transfer.image_name, "the volume name")
         made = volume.create_volume(
-            self._connection, self._required_pool(), name, transfer.image_format, in_place=self._in_place
+            self._connection,
+            self._required_pool(),
+            name,
+            transfer.image_format,
+            in_place=self._in_place,
+            backing=backing,
         )
         self._needs_refresh = True
         return made
@@ -103,7 +119,10 @@ class LibvirtTarget:
         """See `virt_ova.target.base.Target.define`."""
         own = {key: cast("volume.LibvirtVolume", each) for key, each in volumes.items()}
         self._refresh()
-        sources = {key: VolumeSource(image_format=each.image_format, path=each.path) for key, each in own.items()}
+        sources = {
+            key: VolumeSource(image_format=each.image_format, path=each.path, backing=each.backing)
+            for key, each in own.items()
+        }
         described = identified(domain_xml(machine, sources=sources), uuid or new_uuid())
         has_lease = any(nic.connection.kind is ConnectionKind.NETWORK for nic in machine.nics)
         return domain.define(self._connection, described, machine.name, has_lease=has_lease)

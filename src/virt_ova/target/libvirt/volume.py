@@ -15,6 +15,7 @@ import libvirt
 
 from virt_ova.disk.sink import FileSink
 from virt_ova.errors import TargetError
+from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import ImageFormat
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.stream import StreamSink
@@ -24,9 +25,18 @@ from virt_ova.text import quoted
 class LibvirtVolume:
     """A volume that was made by us."""
 
-    def __init__(self, *, pool: str, volume: Any, sink: FileSink | StreamSink, image_format: ImageFormat) -> None:  # noqa: ANN401 - libvirt has no types
+    def __init__(
+        self,
+        *,
+        pool: str,
+        volume: Any,  # noqa: ANN401 - libvirt has no types
+        sink: FileSink | StreamSink,
+        image_format: ImageFormat,
+        backing: Backing | None = None,
+    ) -> None:
         """Own `volume` and `sink`; use `create_volume`."""
-        self._pool, self._volume, self._sink, self.image_format = pool, volume, sink, image_format
+        self._pool, self._volume, self._sink = pool, volume, sink
+        self.image_format, self.backing = image_format, backing
         self._name, self._path = str(volume.name()), str(volume.path())
 
     @property
@@ -74,8 +84,9 @@ def create_volume(
     image_format: ImageFormat,
     *,
     in_place: bool,
+    backing: Backing | None = None,
 ) -> LibvirtVolume:
-    """Make the empty volume `name`, to be written in place where that is allowed and possible.
+    """Make the empty volume `name`, to be written in place where that is allowed and possible, and to lie on `backing`.
 
     Raises:
         TargetError: the name is taken (``E_EXISTS``), or libvirt refuses.
@@ -93,6 +104,7 @@ def create_volume(
                 volume=volume,
                 sink=sink or StreamSink(connection, volume, name),
                 image_format=image_format,
+                backing=backing,
             )
     except BaseException:
         delete(volume, name)
