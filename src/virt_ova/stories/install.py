@@ -178,6 +178,7 @@ class _Install:
             findings=(
                 *self._package.findings,
                 *self._plan.findings,
+                *self._target.findings,
                 *(finding for placement in placements.values() for finding in placement.findings),
             ),
             booted=booted,
