@@ -60,12 +60,16 @@ def open_forward(source: ForwardReader, *, size_bytes: int) -> ForwardDisk:
         case DiskFormat.RAW | DiskFormat.ISO:
             return ForwardRaw(source, head, size_bytes=size_bytes)
         case _:
-            raise DiskError(
-                f"found a {disk_format} disk, expected one that can be read from front to back (vmdk-stream, raw, iso)",
-                code="E_DISK_FORWARD",
-                where=name,
-                hint="Save the package to a file and install from there.",
-            )
+            raise _not_forward(disk_format, name)
+
+
+def _not_forward(disk_format: DiskFormat, where: str) -> DiskError:
+    return DiskError(
+        f"found a {disk_format} disk, expected one that can be read from front to back (vmdk-stream, raw, iso)",
+        code="E_DISK_FORWARD",
+        where=where,
+        hint="Save the package to a file and install from there.",
+    )
 
 
 def _no_order(what: str, instead: str) -> DiskError:
@@ -168,4 +172,6 @@ class ForwardRaw:
 
     def finish(self) -> None:
         """The end must not show another format."""
-        judge(self._head, self._tail, where=printable(self._source.name))
+        name = printable(self._source.name)
+        if (found := judge(self._head, self._tail, where=name)) is DiskFormat.VHD:
+            raise _not_forward(found, name)

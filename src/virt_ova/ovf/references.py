@@ -33,6 +33,14 @@ def walk(
             yield from walk(entity.content)
 
 
+def drive_files(envelope: Envelope) -> frozenset[str]:
+    """Ids of the files that fill a drive by themselves, without a Disk: CDs and floppies."""
+    systems = (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
+    items = (item for system in systems for hardware in system.hardware for item in hardware.items)
+    references = (host_reference(text) for item in items for text in item.host_resources)
+    return frozenset(ref.id for ref in references if ref and ref.kind is HostKind.FILE)
+
+
 def unique_files(reading: Reading, files: Iterable[File]) -> tuple[File, ...]:
     """The files without exact repetitions, which oVirt's uploader wrote.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from virt_ova.disk.base import DiskFormat
+from virt_ova.disk.gzipped import probe_gzipped
 from virt_ova.disk.probe import probe
 from virt_ova.errors import DiskError, PackageError
 from virt_ova.findings import Finding, Severity
@@ -96,7 +97,7 @@ def _format_of(disk: Disk, file: PackageFile | None) -> tuple[str, tuple[Finding
     if file.obstacle or file.member is None:
         return declared, ()
     try:
-        return probe(file.member), ()
+        return (probe_gzipped if file.compression else probe)(file.member), ()
     except DiskError as exc:
         where = f"DiskSection/Disk {quoted(disk.id)}"
         return declared, (Finding(code="PKG_DISK_FORMAT", severity=Severity.ERROR, message=str(exc), where=where),)

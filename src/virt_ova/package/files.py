@@ -15,15 +15,18 @@ from urllib.parse import unquote
 from virt_ova.errors import PackageError, SourceError
 from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import File
+from virt_ova.package.chunks import find_chunks, find_member
 from virt_ova.source.base import Member, MemberName
+from virt_ova.source.joined import JoinedSource
 from virt_ova.source.names import check_member_name
-from virt_ova.source.tar import MAX_MEMBERS
 from virt_ova.text import quoted
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|//")
 """A URL has a scheme of two letters or more (one is a Windows drive), or names a host."""
 _AS_IT_IS = ("", "identity")
 """Values of ``ovf:compression`` that mean none."""
+_READ = ("", "gzip")
+"""Compressions that are read."""
 _GET_ALL = "Get the complete package, with its files beside the descriptor."
 
 
@@ -52,9 +55,9 @@ class PackageFile:
         id: ``ovf:id``.
         name: the member's name; the href as written when no member was found.
         size: stored bytes; what the descriptor claims when they are not there, or None.
-        offset: where the bytes begin in the member's source; None when they are not there or in pieces.
-        member: the bytes as stored, perhaps compressed.
-        pieces: the members of a chunked file, in order.
+        offset: where the bytes begin in the package; None when they are not there or in chunks.
+        member: the bytes as stored, perhaps compressed; the chunks joined.
+        chunks: the members of a chunked file, in order.
         compression: ``gzip``... or empty.
         obstacle: why the bytes cannot be used; None when they can.
     """
@@ -64,21 +67,27 @@ class PackageFile:
     size: int | None
     offset: int | None = None
     member: Member | None = None
-    pieces: tuple[Member, ...] = ()
+    chunks: tuple[Member, ...] = ()
     compression: str = ""
     obstacle: Obstacle | None = None
 
     @property
     def stored(self) -> tuple[Member, ...]:
         """Every member that holds bytes of this file."""
-        return self.pieces if self.member is None else (self.member,)
+        return self.chunks or ((self.member,) if self.member else ())
+
+    @property
+    def position(self) -> int:
+        """Where in the package it is come across; 0 when it is not there."""
+        return self.stored[0].offset if self.stored else 0
 
     def require_member(self) -> Member:
-        """The member, to use its bytes as the file.
+        """The member, to use its bytes; what they hold is compressed as `compression` says.
 
         Raises:
             PackageError: it is missing (``E_PKG_FILE``), remote (``E_REF_REMOTE``), outside the package
-                (``E_REF_OUTSIDE``), or compressed or in pieces (``E_NOT_SUPPORTED``).
+                (``E_REF_OUTSIDE``), in chunks that do not fit (``E_PKG_CHUNK``), or compressed by anything but gzip
+                (``E_NOT_SUPPORTED``).
         """
         if self.obstacle is None and self.member is not None:
             return self.member
@@ -104,33 +113,25 @@ class PackageFile:
 def resolve_file(file: File, members: Mapping[MemberName, Member]) -> PackageFile:
     """Find the member that `file` refers to. Raises nothing: what is wrong becomes the file's `Obstacle`."""
     try:
-        found = _find(file, members)
+        member, chunks = _find(file, members)
     except PackageError as exc:
         obstacle = Obstacle(code=exc.code, finding=_finding_code(exc.code), message=exc.message, hint=exc.hint)
         return PackageFile(id=file.id, name=file.href or file.id, size=file.size_bytes, obstacle=obstacle)
-    if isinstance(found, Member):
-        compression = "" if file.compression in _AS_IT_IS else file.compression
-        return PackageFile(
-            id=file.id,
-            name=found.name,
-            size=found.size,
-            offset=found.offset,
-            member=found,
-            compression=compression,
-            obstacle=_unsupported(f"is compressed ({quoted(compression)})", found.name) if compression else None,
-        )
+    compression = "" if file.compression in _AS_IT_IS else file.compression
     return PackageFile(
         id=file.id,
-        name=file.href,
-        size=sum(piece.size for piece in found),
-        pieces=found,
-        compression=file.compression,
-        obstacle=_unsupported(f"is in {len(found)} pieces", file.href),
+        name=member.name,
+        size=member.size,
+        offset=None if chunks else member.offset,
+        member=member,
+        chunks=chunks,
+        compression=compression,
+        obstacle=None if compression in _READ else _unsupported(compression, member.name),
     )
 
 
-def _find(file: File, members: Mapping[MemberName, Member]) -> Member | tuple[Member, ...]:
-    """The member, or the pieces, of `file`."""
+def _find(file: File, members: Mapping[MemberName, Member]) -> tuple[Member, tuple[Member, ...]]:
+    """The member of `file`, and the chunks that it was joined of."""
     if _SCHEME.match(file.href):
         raise PackageError(
             f"the file {quoted(file.href)} is elsewhere on a network, expected one in the package",
@@ -139,10 +140,11 @@ def _find(file: File, members: Mapping[MemberName, Member]) -> Member | tuple[Me
         )
     for href in dict.fromkeys((file.href, _unescaped(file.href))):
         name = _checked(href)
-        if member := _lookup(members, name):
-            return member
-        if file.chunk_bytes and (pieces := tuple(_pieces(members, name))):
-            return pieces
+        if chunks := find_chunks(file, name, members):
+            joined = JoinedSource(name, chunks)
+            return Member(name=name, source=joined, offset=0, size=joined.size), chunks
+        if member := find_member(members, name):
+            return member, ()
     missing = _missing(file.href)
     raise PackageError(missing.message, code=missing.code, hint=missing.hint)
 
@@ -166,22 +168,6 @@ def _checked(href: str) -> MemberName:
         ) from exc
 
 
-def _lookup(members: Mapping[MemberName, Member], name: MemberName) -> Member | None:
-    try:
-        return members.get(name)
-    except SourceError as exc:
-        raise PackageError(exc.message, code=exc.code, hint=exc.hint) from exc
-
-
-def _pieces(members: Mapping[MemberName, Member], name: MemberName) -> Iterator[Member]:
-    """The members of a chunked file: ``NAME.000000000`` and so on (DSP0243 7.1)."""
-    for number in range(MAX_MEMBERS):
-        piece = _lookup(members, MemberName(f"{name}.{number:09}"))
-        if piece is None:
-            return
-        yield piece
-
-
 def _missing(href: str) -> Obstacle:
     return Obstacle(
         code="E_PKG_FILE",
@@ -191,14 +177,17 @@ def _missing(href: str) -> Obstacle:
     )
 
 
-def _unsupported(state: str, name: str) -> Obstacle:
+def _unsupported(compression: str, name: str) -> Obstacle:
     return Obstacle(
         code="E_NOT_SUPPORTED",
         finding="PKG_NOT_SUPPORTED",
-        message=f"the file {quoted(name)} {state}, which is not supported yet",
-        hint="Export the package again without compression and chunks.",
+        message=f"the file {quoted(name)} is compressed ({quoted(compression)}), expected gzip or no compression",
+        hint="Export the package again without compression.",
     )
 
 
+_FINDINGS = {"E_REF_REMOTE": "PKG_REF_REMOTE", "E_REF_OUTSIDE": "PKG_REF_OUTSIDE", "E_PKG_CHUNK": "PKG_CHUNK"}
+
+
 def _finding_code(error_code: str) -> str:
-    return {"E_REF_REMOTE": "PKG_REF_REMOTE", "E_REF_OUTSIDE": "PKG_REF_OUTSIDE"}.get(error_code, "PKG_FILE_MISSING")
+    return _FINDINGS.get(error_code, "PKG_FILE_MISSING")

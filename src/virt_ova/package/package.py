@@ -20,9 +20,18 @@ from virt_ova.ovf.xml import MAX_BYTES as MAX_DESCRIPTOR_BYTES
 from virt_ova.package.disks import PackageDisk, resolve_disk
 from virt_ova.package.files import PackageFile, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
-from virt_ova.package.verify import DigestCheck, Trust, VerifyReport, coverage_problems, verify_members
+from virt_ova.package.verify import (
+    ByteCheck,
+    DigestCheck,
+    JoinedCheck,
+    Trust,
+    VerifyReport,
+    coverage_problems,
+    verify_members,
+)
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Archive, Member, MemberName
+from virt_ova.source.joined import JoinedSource
 from virt_ova.source.opener import PackageSource, open_archive
 from virt_ova.text import printable, quoted
 
@@ -100,7 +109,11 @@ class Package:
         """What `member` must hash to; None when the manifest, if any, does not say."""
         return self.manifest.entries.get(member.name) if self.manifest else None
 
-    def digest_check(self, member: Member) -> DigestCheck | None:
+    def compression_of(self, member: Member) -> str:
+        """How the bytes of `member`, which `member` found, are compressed: ``gzip``, or empty when they are not."""
+        return next((file.compression for file in self.files if file.member == member), "")
+
+    def digest_check(self, member: Member) -> ByteCheck | None:
         """A check to feed with every byte of `member` while it is used; None when there is no manifest.
 
         Raises:
@@ -108,10 +121,13 @@ class Package:
         """
         if self.manifest is None:
             return None
-        expected = self.expected_digest(member)
-        if expected is None:
-            raise _not_covered(f"the manifest does not list {quoted(member.name)}", self.name)
-        return DigestCheck(member.name, expected)
+        chunks = member.source.parts if isinstance(member.source, JoinedSource) else (member,)
+        checks = []
+        for chunk in chunks:
+            if (expected := self.expected_digest(chunk)) is None:
+                raise _not_covered(f"the manifest does not list {quoted(chunk.name)}", self.name)
+            checks.append(DigestCheck(chunk.name, expected))
+        return checks[0] if len(checks) == 1 else JoinedCheck(checks, [chunk.size for chunk in chunks])
 
     def check_manifest(self) -> Trust:
         """Check what can be checked without reading files: that the manifest fits the package, and the descriptor.

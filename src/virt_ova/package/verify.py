@@ -8,9 +8,10 @@ it says" are different claims.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from virt_ova.findings import Finding, Severity
 from virt_ova.package.manifest import Digest, Manifest, digest_mismatch
@@ -60,6 +61,20 @@ class VerifyReport:
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
+class ByteCheck(Protocol):
+    """Takes the bytes of a file as they pass, to compare at the end."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take the next bytes."""
+
+    def finish(self) -> None:
+        """All bytes were taken.
+
+        Raises:
+            DigestError: they are not those of the manifest (``E_DIGEST``).
+        """
+
+
 class DigestCheck:
     """Hashes the bytes of one member as they pass, to compare at the end.
 
@@ -95,6 +110,31 @@ class DigestCheck:
         """
         if not self.matches:
             raise digest_mismatch(self.name, self.expected, self.found_hex)
+
+
+class JoinedCheck:
+    """A `ByteCheck` of a chunked file, each of whose chunks has a digest of its own."""
+
+    def __init__(self, checks: Sequence[DigestCheck], sizes: Sequence[int]) -> None:
+        """Take the `checks` of the chunks, in order, and how many bytes each chunk has."""
+        self._checks, self._sizes = checks, sizes
+        self._index = self._done = 0
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take the next bytes, of as many chunks as they belong to."""
+        rest = memoryview(data)
+        while rest:
+            taken = rest[: self._sizes[self._index] - self._done]
+            self._checks[self._index].update(taken)
+            self._done += len(taken)
+            rest = rest[len(taken) :]
+            if self._done == self._sizes[self._index]:
+                self._index, self._done = self._index + 1, 0
+
+    def finish(self) -> None:
+        """See `ByteCheck.finish`; the error names the first chunk that differs."""
+        for check in self._checks:
+            check.finish()
 
 
 def coverage_problems(

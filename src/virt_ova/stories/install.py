@@ -15,10 +15,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
+from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_disk
 from virt_ova.errors import DiskError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.interrupt import held_back
+from virt_ova.ovf.references import drive_files
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
 from virt_ova.package.verify import Trust
 from virt_ova.plan.from_ovf import make_plan
@@ -27,6 +29,7 @@ from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import InstallPlan, PackageIdentity, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.source.base import Member
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.placement import Placement, open_placement
 from virt_ova.target.base import BootReport, Domain, Linker, Target, Volume
@@ -89,11 +92,12 @@ def plan_install(
         PackageError: a file that the machine needs is not in the package.
         PlanError: an option cannot be realised.
     """
+    in_drives = drive_files(package.envelope)
     return make_plan(
         package.envelope,
         identity=PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest()),
         disks={disk.id: _disk_source(disk) for disk in package.disks},
-        files={file.id: _file_source(file) for file in package.files},
+        files={file.id: _file_source(file, fills_drive=file.id in in_drives) for file in package.files},
         host=host or HostCapabilities(),
         options=options or InstallOptions(),
     )
@@ -259,7 +263,7 @@ def _installed(volume: Volume, placement: Placement) -> InstalledVolume:
 def _disk_source(disk: PackageDisk) -> DiskSource:
     """A disk as the planner needs it; an image tells its size when the descriptor does not."""
     capacity = disk.capacity_bytes
-    if capacity is None and disk.file is not None and disk.file.member is not None:
+    if capacity is None and disk.file and disk.file.member and not disk.file.obstacle:
         capacity = _capacity(disk.file, disk.file.member)
     return DiskSource(
         id=disk.id,
@@ -271,14 +275,14 @@ def _disk_source(disk: PackageDisk) -> DiskSource:
     )
 
 
-def _file_source(file: PackageFile) -> DiskSource:
-    """A file as content of a drive: a CD or floppy, byte for byte."""
-    is_compressed = file.compression and file.member and not file.obstacle
+def _file_source(file: PackageFile, *, fills_drive: bool) -> DiskSource:
+    """A file as content of a drive: a CD or floppy, byte for byte; a compressed one must be measured."""
+    is_measured = fills_drive and file.compression and not file.obstacle
     return DiskSource(
         id=file.id,
         member=file.name,
         file_format="",
-        capacity_bytes=_capacity(file, file.member) if is_compressed else file.size or 0,
+        capacity_bytes=_capacity(file, file.require_member()) if is_measured else file.size or 0,
         file_size=file.size or 0,
         file_offset=file.position,
     )

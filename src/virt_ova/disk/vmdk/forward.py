@@ -25,6 +25,9 @@ from virt_ova.units import SECTOR_BYTES
 _HEAD_BYTES: Final = 64 << 10
 """Header and descriptor lie within so much."""
 
+_MAX_KEPT_BYTES: Final = 256 << 20
+"""Of tables, as many as a full disk of 2 TiB has twice; an end to what a hostile package can make us remember."""
+
 _READ_BYTES: Final = 1 << 20
 _ZERO_SECTOR: Final = bytes(SECTOR_BYTES)
 
@@ -145,6 +148,13 @@ class ForwardVmdk:
     def _add_grain(self, lba: int, size: int, sector: bytes) -> None:
         stored_bytes = layout.GRAIN_MARKER.size + size
         number, remainder = divmod(lba, self._header.grain_sectors)
+        if len(self._numbers) * self.block_map.block_bytes >= self.block_map.capacity_bytes:
+            raise DiskError(
+                f"found another grain at byte {self._end}, expected at most the {len(self._numbers)} that the disk has",
+                code="E_DISK_OVERLAP",
+                where=self._name,
+                hint="No writer makes such a disk; a small file that claims to be a huge disk does.",
+            )
         self._numbers.append(min(number, 0xFFFF_FFFF))
         self._offsets.append(self._end)
         if remainder or number * self.block_map.block_bytes >= self.block_map.capacity_bytes:
@@ -188,11 +198,22 @@ class _KeptBytes:
         self._sectors: dict[int, bytes] = {}
 
     def keep(self, offset: int, data: bytes) -> None:
-        """Keep `data`, which stands at the multiple `offset` of a sector."""
+        """Keep `data`, which stands at the multiple `offset` of a sector.
+
+        Raises:
+            DiskError: it is more than any disk needs (``E_DISK_FORWARD``).
+        """
         for start in range(0, len(data), SECTOR_BYTES):
             sector = data[start : start + SECTOR_BYTES]
             if any(sector):
                 self._sectors[(offset + start) // SECTOR_BYTES] = sector.ljust(SECTOR_BYTES, b"\0")
+        if len(self._sectors) * SECTOR_BYTES > _MAX_KEPT_BYTES:
+            raise DiskError(
+                f"its tables take more than {_MAX_KEPT_BYTES} bytes, expected no more where they must be remembered",
+                code="E_DISK_FORWARD",
+                where=printable(self.name),
+                hint="Save the package to a file and install from there.",
+            )
 
     def member(self, size: int) -> Member:
         """What was kept, as a member of `size` bytes."""

@@ -1,0 +1,65 @@
+"""A disk whose file is gzip'd as a whole, on its way into a new image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from virt_ova.disk.base import BlockMap, DiskWriter, Sink
+from virt_ova.disk.forward import copy_forward
+from virt_ova.disk.gzipped import GzippedDisk
+from virt_ova.disk.pump import Hasher
+from virt_ova.disk.qcow2.image import full_size_bytes
+from virt_ova.disk.qcow2.writer import Qcow2Writer
+from virt_ova.disk.raw import RawWriter
+from virt_ova.errors import DiskError
+from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Inflation:
+    """A `virt_ova.stories.placement.Way`: inflated, and its blocks decoded, in one pass."""
+
+    disk: GzippedDisk
+    image_format: ImageFormat
+
+    @property
+    def mode(self) -> DiskMode:
+        """See `DiskMode`."""
+        return DiskMode.EXPAND
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length when every block holds data: which do is not known yet."""
+        block_map = self.disk.block_map
+        return full_size_bytes(block_map) if self._is_qcow2 else block_map.capacity_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """As if every block held data."""
+        return self.size_bytes
+
+    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
+        """Inflate, decode and write; the stored bytes are hashed."""
+        if sink.in_order and self._is_qcow2:
+            raise DiskError(
+                "a gzip'd disk cannot be written as qcow2 to a stream, expected raw or a file: what is in it is only "
+                "known at its end",
+                code="E_DISK_ORDER",
+                where=printable(self.disk.member.name),
+                hint="Use --format raw.",
+            )
+
+        def taken(data: bytes) -> None:
+            if hasher:
+                hasher.update(data)
+            advance(len(data))
+
+        writer: Callable[[BlockMap], DiskWriter] = partial(Qcow2Writer, is_data_first=True)
+        copy_forward(self.disk.open(taken), sink, writer=writer if self._is_qcow2 else RawWriter)
+
+    @property
+    def _is_qcow2(self) -> bool:
+        return self.image_format is ImageFormat.QCOW2
