@@ -124,7 +124,7 @@ class GzipReader:
             data = self._stream.decompress(self._stored, most)
         except zlib.error as exc:
             reason = str(exc).rpartition(": ")[2]
-            raise self._refused(f"its gzip data are damaged before byte {self._position}: {reason}", _AGAIN) from exc
+            raise self._refused(f"its gzip data are damaged before byte {self._taken}: {reason}", _AGAIN) from exc
         self._is_between = self._stream.eof
         self._stored = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
         if not (data or has_more or self._is_between):

@@ -25,8 +25,11 @@ from virt_ova.units import SECTOR_BYTES
 _HEAD_BYTES: Final = 64 << 10
 """Header and descriptor lie within so much."""
 
+_KEPT_BYTES: Final = 1 << 20
+_KEPT_BYTES_PER_GRAIN: Final = 16
 _MAX_KEPT_BYTES: Final = 256 << 20
-"""Of tables, as many as a full disk of 2 TiB has twice; an end to what a hostile package can make us remember."""
+"""Header, descriptor, and for each grain an entry in two tables and what is around them: an end to what a hostile
+package can make us remember. The last is reached by a full disk of more than a terabyte."""
 
 _READ_BYTES: Final = 1 << 20
 _ZERO_SECTOR: Final = bytes(SECTOR_BYTES)
@@ -63,6 +66,7 @@ class ForwardVmdk:
                 hint="Save the package to a file and install from there.",
             )
         grain_bytes = self._header.grain_sectors * SECTOR_BYTES
+        self._kept.limit_bytes += self._header.capacity_sectors // self._header.grain_sectors * _KEPT_BYTES_PER_GRAIN
         self._numbers, self._offsets = array("I"), array("Q")
         self.block_map = BlockMap(
             capacity_bytes=self._header.capacity_sectors * SECTOR_BYTES,
@@ -190,11 +194,18 @@ class ForwardVmdk:
 
 
 class _KeptBytes:
-    """A `virt_ova.source.base.ByteSource` of what was kept; everything else reads as zeros."""
+    """A `virt_ova.source.base.ByteSource` of what was kept; everything else reads as zeros.
+
+    Attributes:
+        name: of the disk.
+        size: bytes that passed.
+        limit_bytes: most to keep.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.size = 0
+        self.limit_bytes = _KEPT_BYTES
         self._sectors: dict[int, bytes] = {}
 
     def keep(self, offset: int, data: bytes) -> None:
@@ -207,9 +218,10 @@ class _KeptBytes:
             sector = data[start : start + SECTOR_BYTES]
             if any(sector):
                 self._sectors[(offset + start) // SECTOR_BYTES] = sector.ljust(SECTOR_BYTES, b"\0")
-        if len(self._sectors) * SECTOR_BYTES > _MAX_KEPT_BYTES:
+        most = min(self.limit_bytes, _MAX_KEPT_BYTES)
+        if len(self._sectors) * SECTOR_BYTES > most:
             raise DiskError(
-                f"its tables take more than {_MAX_KEPT_BYTES} bytes, expected no more where they must be remembered",
+                f"what is no grain takes more than {most} bytes, expected no more for a disk that is read only once",
                 code="E_DISK_FORWARD",
                 where=printable(self.name),
                 hint="Save the package to a file and install from there.",
