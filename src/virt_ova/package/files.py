@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from virt_ova.errors import PackageError, SourceError
@@ -19,6 +19,7 @@ from virt_ova.package.chunks import find_chunks, find_member
 from virt_ova.source.base import Member, MemberName
 from virt_ova.source.joined import JoinedSource
 from virt_ova.source.names import check_member_name
+from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.text import quoted
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|//")
@@ -36,7 +37,7 @@ class Obstacle:
 
     Attributes:
         code: of the error that `PackageFile.require_member` raises.
-        finding: code of the finding that tells it beforehand.
+        finding: code of the finding that tells it beforehand; empty when nothing is wrong with the package.
         message: as in an error.
         hint: as in an error.
     """
@@ -97,7 +98,7 @@ class PackageFile:
     def findings(self, declared_size: int | None) -> Iterator[Finding]:
         """What is wrong with it, `declared_size` being the descriptor's ``ovf:size``."""
         where = f"References/File {quoted(self.id)}"
-        if self.obstacle:
+        if self.obstacle and self.obstacle.finding:
             yield Finding(
                 code=self.obstacle.finding, severity=Severity.ERROR, message=self.obstacle.message, where=where
             )
@@ -128,6 +129,20 @@ def resolve_file(file: File, members: Mapping[MemberName, Member]) -> PackageFil
         compression=compression,
         obstacle=None if compression in _READ else _unsupported(compression, member.name),
     )
+
+
+def awaited(resolved: PackageFile, file: File) -> PackageFile:
+    """`resolved` as it is before the members of its package have passed: what is missing may still come."""
+    if resolved.obstacle is None or resolved.obstacle.code != "E_PKG_FILE":
+        return resolved
+    compression = "" if file.compression in _AS_IT_IS else file.compression
+    obstacle = Obstacle(
+        code="E_PIPE_ORDER",
+        finding="",
+        message=f"the file {quoted(resolved.name)} has not come yet, and will come once only",
+        hint=SAVE_FIRST,
+    )
+    return replace(resolved, compression=compression, obstacle=obstacle)
 
 
 def _find(file: File, members: Mapping[MemberName, Member]) -> tuple[Member, tuple[Member, ...]]:

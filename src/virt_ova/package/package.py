@@ -12,27 +12,31 @@ from pathlib import PurePath, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from virt_ova.errors import DescriptorError, PackageError
+from virt_ova.errors import DescriptorError, PackageError, SourceError
 from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.ovf.reader import read_envelope
 from virt_ova.ovf.xml import MAX_BYTES as MAX_DESCRIPTOR_BYTES
 from virt_ova.package.disks import PackageDisk, resolve_disk
-from virt_ova.package.files import PackageFile, resolve_file
+from virt_ova.package.files import PackageFile, awaited, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
+from virt_ova.package.passing import PassingHashes
 from virt_ova.package.verify import (
     ByteCheck,
     DigestCheck,
     JoinedCheck,
+    MemberCheck,
     Trust,
     VerifyReport,
     coverage_problems,
+    hash_member,
     verify_members,
 )
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.joined import JoinedSource
 from virt_ova.source.opener import PackageSource, open_archive
+from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.text import printable, quoted
 
 __all__ = ["Package", "PackageDisk", "PackageFile", "PackageSource", "open_package"]
@@ -90,6 +94,20 @@ class Package:
     ) -> None:
         self.close()
 
+    def whole(self) -> Package:
+        """The package with everything known: itself, or what is left of a pipe is passed over first.
+
+        Raises:
+            VirtOvaError: as `open_package`.
+        """
+        if (rest := self.archive.rest) is None:
+            return self
+        for _ in rest:
+            continue
+        archive = rest.archive()
+        findings = tuple(dict.fromkeys((*self.archive.findings, *archive.findings)))
+        return _read_package(replace(archive, findings=findings))
+
     def close(self) -> None:
         """Close the archive."""
         self.archive.close()
@@ -132,6 +150,8 @@ class Package:
     def check_manifest(self) -> Trust:
         """Check what can be checked without reading files: that the manifest fits the package, and the descriptor.
 
+        Of a package whose files have not passed yet, that is the descriptor and little more.
+
         Returns the trust that an install can claim once the digest of every byte it used matched as well.
 
         Raises:
@@ -140,7 +160,9 @@ class Package:
         """
         if self.manifest is None:
             return Trust.UNVERIFIED
-        for problem in coverage_problems(self.manifest, self.covered_names, self.archive.members):
+        is_whole = self.archive.rest is None
+        there = self.archive.members if is_whole else self.manifest.entries
+        for problem in coverage_problems(self.manifest, self.covered_names, there):
             raise _not_covered(problem, self.name)
         name = self.descriptor_member.name
         check = DigestCheck(name, self.manifest.entries[name])
@@ -149,15 +171,25 @@ class Package:
         return Trust.DIGESTS
 
     def verify(self, monitor: Monitor | None = None) -> VerifyReport:
-        """Hash every file that has a digest, and report.
+        """Hash every file that has a digest, and report; a pipe is read to its end.
 
         Raises:
             SourceError: a file cannot be read, or changed meanwhile (``E_CHANGED``).
         """
+        listener = monitor or SilentMonitor()
+        if self.archive.rest is None:
+            return self._report(hash_member, listener)
+        hashes = PassingHashes(self.manifest)
+        for passing in self.archive.rest:
+            hashes.pass_over(passing, listener)
+        return self.whole()._report(hashes.check, listener)  # noqa: SLF001 - of this class
+
+    def _report(self, check: MemberCheck, monitor: Monitor) -> VerifyReport:
         notes = tuple(finding for finding in self.findings if finding.code in {"CERT_UNCHECKED", "MANIFEST_EMPTY"})
         if self.manifest is None:
             return VerifyReport(trust=Trust.UNVERIFIED, files=(), findings=notes)
-        report = verify_members(self.manifest, self.covered_names, self.archive.members, monitor or SilentMonitor())
+        members = self.archive.members
+        report = verify_members(self.manifest, self.covered_names, members, monitor, check=check)
         self.archive.check_unchanged()
         return replace(report, findings=(*report.findings, *notes))
 
@@ -181,7 +213,7 @@ def open_package(source: PackageSource) -> Package:
             refused (``E_MANIFEST_*``, ``E_CERT_*``).
         DescriptorError: the descriptor cannot be read or makes no sense.
     """
-    archive = open_archive(source)
+    archive = open_archive(source, keeps=_describes)
     try:
         return _read_package(archive)
     except BaseException:
@@ -210,9 +242,14 @@ def _read_package(archive: Archive) -> Package:
         descriptor=descriptor,
         descriptor_member=descriptor_member,
         envelope=envelope,
-        findings=(*archive.findings, *_order_findings(archive, descriptor_member)),
+        findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, descriptor_member)),
     )
     return _with_disks(_with_files(_with_certificate(_with_manifest(package))))
+
+
+def _describes(name: MemberName) -> bool:
+    """Whether a member says something of the package, so that it is kept when it comes from a pipe."""
+    return "/" not in name and name.lower().endswith((".ovf", ".mf", ".cert"))
 
 
 def _find_descriptor(archive: Archive) -> Member:
@@ -220,6 +257,14 @@ def _find_descriptor(archive: Archive) -> Member:
     names = _top_level(archive, ".ovf")
     if len(names) == 1:
         return archive.members[names[0]]
+    if not names and archive.rest and archive.rest.waiting:
+        raise SourceError(
+            f"found {quoted(archive.rest.waiting.name)} before any descriptor, "
+            "expected the descriptor (.ovf) first where a package can only be read from front to back",
+            code="E_PIPE_ORDER",
+            where=printable(archive.name),
+            hint=SAVE_FIRST,
+        )
     found = ", ".join(map(quoted, names)) if names else "none"
     raise PackageError(
         f"found {found}, expected exactly one descriptor (.ovf) at the top of the package",
@@ -235,6 +280,13 @@ def _order_findings(archive: Archive, descriptor_member: Member) -> tuple[Findin
     message = "the descriptor is not the first member, as DSP0243 asks; some products refuse such an OVA"
     where = printable(descriptor_member.name)
     return (Finding(code="PKG_OVF_NOT_FIRST", severity=Severity.WARNING, message=message, where=where),)
+
+
+def _rest_findings(archive: Archive) -> tuple[Finding, ...]:
+    if archive.rest is None or archive.rest.waiting is None:
+        return ()
+    message = f"only what stands before {quoted(archive.rest.waiting.name)} was read: the package can be read once only"
+    return (Finding(code="PKG_BEGINNING", severity=Severity.INFO, message=message, where=printable(archive.name)),)
 
 
 def _with_manifest(package: Package) -> Package:
@@ -258,6 +310,8 @@ def _with_certificate(package: Package) -> Package:
     if member is None:
         return package
     where = printable(member.name)
+    if package.manifest is None and package.archive.rest:
+        return package
     if package.manifest is None:
         raise PackageError(
             "found a certificate, but no manifest that it could have signed",
@@ -279,6 +333,7 @@ def _with_files(package: Package) -> Package:
     files, findings = [], list(package.findings)
     for file in package.envelope.files:
         resolved = resolve_file(file, package.archive.members)
+        resolved = awaited(resolved, file) if package.archive.rest else resolved
         files.append(resolved)
         findings += resolved.findings(file.size_bytes)
     return replace(package, files=tuple(files), findings=tuple(findings))

@@ -8,7 +8,7 @@ it says" are different claims.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -138,7 +138,7 @@ class JoinedCheck:
 
 
 def coverage_problems(
-    manifest: Manifest, required: Iterable[MemberName], members: Mapping[MemberName, Member]
+    manifest: Manifest, required: Iterable[MemberName], members: Container[MemberName]
 ) -> Iterator[str]:
     """What is wrong between the manifest and the files, as sentences.
 
@@ -155,8 +155,17 @@ def coverage_problems(
             yield f"the manifest does not list {quoted(name)}"
 
 
+MemberCheck = Callable[[Member, Digest, Monitor], DigestCheck]
+"""Makes a check that has taken the whole of a member."""
+
+
 def verify_members(
-    manifest: Manifest, required: Iterable[MemberName], members: Mapping[MemberName, Member], monitor: Monitor
+    manifest: Manifest,
+    required: Iterable[MemberName],
+    members: Mapping[MemberName, Member],
+    monitor: Monitor,
+    *,
+    check: MemberCheck,
 ) -> VerifyReport:
     """Read and hash every member that has a digest; what does not match is reported, not raised.
 
@@ -165,6 +174,7 @@ def verify_members(
         required: the members that must have one.
         members: what is there.
         monitor: is told of each member.
+        check: hashes a member.
 
     Raises:
         SourceError: a member cannot be read.
@@ -176,10 +186,10 @@ def verify_members(
         member = members.get(name)
         if member is None:
             continue
-        check = hash_member(member, expected, monitor)
-        files.append(FileCheck(name=name, algorithm=expected.algorithm, ok=check.matches))
-        if not check.matches:
-            findings.append(_mismatch(check))
+        checked = check(member, expected, monitor)
+        files.append(FileCheck(name=name, algorithm=expected.algorithm, ok=checked.matches))
+        if not checked.matches:
+            findings.append(_mismatch(checked))
     return VerifyReport(
         trust=Trust.UNVERIFIED if findings else Trust.DIGESTS,
         files=tuple(files),

@@ -7,7 +7,7 @@ unpacked: a member is used where it lies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
@@ -99,6 +99,32 @@ class Member:
         return self.read_at(0, self.size)
 
 
+class Passing(ForwardReader, Protocol):
+    """The bytes of one member, which come next and once."""
+
+    @property
+    def member(self) -> Member:
+        """Which one it is."""
+
+
+class Rest(Protocol):
+    """What has not passed yet of a package that is read once."""
+
+    @property
+    def waiting(self) -> Member | None:
+        """The member that comes next; None at the end."""
+
+    def __iter__(self) -> Iterator[Passing]:
+        """The members, each to be read before the next is asked for; what is not read of it is passed over.
+
+        Raises:
+            SourceError: as `virt_ova.source.tar.index_tar`.
+        """
+
+    def archive(self) -> Archive:
+        """The package as far as it is known now."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
     """The members of a package, in their order.
@@ -109,6 +135,7 @@ class Archive:
         members: by name.
         findings: what was odd but harmless.
         sources: everything to close, and to ask whether it changed.
+        rest: what else there is, when it is only read later, and once; None when `members` is all.
     """
 
     kind: str
@@ -116,6 +143,7 @@ class Archive:
     members: Mapping[MemberName, Member]
     findings: tuple[Finding, ...] = ()
     sources: tuple[ByteSource, ...] = field(repr=False)
+    rest: Rest | None = field(default=None, repr=False, compare=False)
 
     def check_unchanged(self) -> None:
         """Raise `SourceError` (``E_CHANGED``) when any source changed since it was opened."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,18 +135,30 @@ class OpenFile:
         return self._file.read(size)
 
 
+def name_of(file: BinaryIO) -> str:
+    """What to call an open file in a message."""
+    if file is getattr(sys.stdin, "buffer", None):
+        return "standard input"
+    return file.name if isinstance(getattr(file, "name", None), str) else "open file"
+
+
+def is_pipe(file: BinaryIO) -> bool:
+    """Whether `file` can be read, but only from front to back."""
+    return not hasattr(file, "encoding") and file.readable() and not file.seekable()
+
+
 def open_file_object(file: BinaryIO) -> tuple[LocalFile | OpenFile, int]:
     """The bytes of an open binary file, and its position, where the package begins.
 
     Raises:
         SourceError: it is a text file, or it cannot seek (``E_SOURCE_KIND``).
     """
-    name = file.name if isinstance(getattr(file, "name", None), str) else "open file"
+    name = name_of(file)
     if hasattr(file, "encoding") or not file.readable() or not file.seekable():
         raise SourceError(
             f"{quoted(name)} is not a binary file that can be read and can seek",
             code="E_SOURCE_KIND",
-            hint="Open it with mode 'rb'; save a pipe or a download to a file first.",
+            hint="Open it with mode 'rb'.",
         )
     start = file.tell()
     raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file

@@ -47,18 +47,11 @@ def test_a_folder_and_a_descriptor(tmp_path: Path) -> None:
         archive.close()
 
 
-@pytest.mark.parametrize(
-    ("source", "kind"),
-    [
-        ("-", "standard input"),
-        ("ftp://example.org/a.ova", "a URL"),
-        ("file:///etc/shadow", "a URL"),
-    ],
-)
-def test_other_urls_and_pipes_are_refused_clearly(source: str, kind: str) -> None:
+@pytest.mark.parametrize("source", ["ftp://example.org/a.ova", "file:///etc/shadow"])
+def test_other_urls_are_refused_clearly(source: str) -> None:
     error = refusal(source)
     assert error.code == "E_SOURCE_KIND"
-    assert error.message == f"the source is {kind}, expected a path or an http(s) URL"
+    assert error.message == "the source is a URL, expected a path, an http(s) URL, or - for standard input"
     assert error.hint == "Save the package to a file first."
 
 
