@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -66,3 +68,61 @@ class TestStreams:
         done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *words], env=environment(), check=False)
         assert done.returncode == 0
         assert is_installed(tmp_path / "m")
+
+    @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
+    def test_bars_on_a_terminal(self, ova: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+        shown, status = on_a_terminal("install", ova, "-c", f"dir:{tmp_path}/m", **variables)
+        assert status == 0
+        assert re.search(r"Copying a1.vmdk .*70.5 KiB of 70.5 KiB", shown)
+        colors = re.findall(r"\x1b\[[0-9;]*(?:3|9)[0-7]m", shown)
+        assert bool(colors) is not bool(variables)
+
+    def test_what_was_removed_stands_above_the_bars(self, tmp_path: Path) -> None:
+        shown, status = on_a_terminal("install", damaged_ova(tmp_path / "a.ova"), "-c", f"dir:{tmp_path}/m")
+        assert status == 1
+        assert "Removed volume vm-disk1.qcow2\r\n" in shown
+        assert "[E_DIGEST]\r\n  hint: " in shown
+
+    def test_a_dumb_terminal_gets_lines_without_escapes(self, ova: Path, tmp_path: Path) -> None:
+        shown, status = on_a_terminal("install", ova, "-c", f"dir:{tmp_path}/m", TERM="dumb")
+        assert (status, "\x1b" in shown) == (0, False)
+
+    def test_a_terminal_that_goes_away_stops_no_install(self, ova: Path, tmp_path: Path) -> None:
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            command("install", ova, "-c", f"dir:{tmp_path}/m"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=slave,
+            env=environment(TERM="xterm"),
+        )
+        os.close(slave)
+        os.close(master)
+        assert process.wait() == 0
+        assert is_installed(tmp_path / "m")
+
+
+def on_a_terminal(*words: str | Path, **variables: str) -> tuple[str, int]:
+    """What the command line shows on a terminal that is its stderr, and its status."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        command(*words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+        env=environment(**{"TERM": "xterm", "COLUMNS": "100", **variables}),
+    )
+    os.close(slave)
+    shown = bytearray()
+    while data := read_terminal(master):
+        shown += data
+    os.close(master)
+    return shown.decode(), process.wait()
+
+
+def read_terminal(master: int) -> bytes:
+    """Some of what is shown; nothing once nobody has the terminal open."""
+    try:
+        return os.read(master, 65536)
+    except OSError:
+        return b""
