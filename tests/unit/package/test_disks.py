@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ MEMBERS = [
     ("raw", PAD),
     ("two", b"QFI\xfb" + bytes(0x8001 - 4) + b"CD001" + PAD),
 ]
+
+MEMBERS += [(f"{name}.gz", gzip.compress(data, mtime=0)) for name, data in MEMBERS]
 
 
 @pytest.fixture
@@ -72,9 +75,29 @@ def test_a_disk_that_is_not_there_is_what_the_descriptor_says(archive: Archive, 
     archive.close()
 
 
-def test_a_compressed_disk_is_what_the_descriptor_says(archive: Archive) -> None:
-    disk, _ = resolve(archive, "raw", STREAM_OPTIMIZED, compression="gzip")
+@pytest.mark.parametrize(
+    ("href", "word"), [("stream", "vmdk-stream"), ("qcow2", "qcow2"), ("iso", "iso"), ("raw", "raw")]
+)
+def test_a_gzipped_disk_is_what_its_inflated_bytes_say(archive: Archive, href: str, word: str) -> None:
+    disk, findings = resolve(archive, f"{href}.gz", "", compression="gzip")
+    assert (disk.format, findings) == (word, [])
+    assert disk.file_size == len(gzip.compress(dict(MEMBERS)[href], mtime=0))
+    archive.close()
+
+
+def test_a_disk_that_is_not_compressed_as_declared_is_told(archive: Archive) -> None:
+    disk, (finding,) = resolve(archive, "raw", STREAM_OPTIMIZED, compression="gzip")
     assert disk.format == "vmdk-stream"
+    assert (finding.code, finding.severity) == ("PKG_DISK_FORMAT", "error")
+    assert finding.message == "raw: found no gzip data, expected a gzip file and nothing else"
+    disk, (finding,) = resolve(archive, "raw.gz", STREAM_OPTIMIZED)
+    assert disk.format == "vmdk-stream"
+    assert finding.message.startswith("raw.gz: found a gzip file that the descriptor does not declare as compressed")
+    archive.close()
+
+
+def test_a_disk_compressed_otherwise_is_what_the_descriptor_says(archive: Archive) -> None:
+    assert resolve(archive, "raw", STREAM_OPTIMIZED, compression="bzip2")[0].format == "vmdk-stream"
     archive.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.build.ova import build_folder, build_ova, descriptor, manifest_for, with_manifest
 from virt_ova.errors import DescriptorError, DigestError, PackageError, SourceError
 from virt_ova.package.package import Package, open_package
-from virt_ova.package.verify import Trust
+from virt_ova.package.verify import DigestCheck, Trust
 from virt_ova.source.base import MemberName
 
 DISK = b"disk" * 10_000
@@ -239,7 +239,7 @@ def test_bytes_are_checked_as_they_are_used(tmp_path: Path) -> None:
     with opened(tmp_path, with_manifest(MEMBERS)) as package:
         member = package.member("a.vmdk")
         check = package.digest_check(member)
-        assert check is not None
+        assert isinstance(check, DigestCheck)
         check.update(member.read_at(0, 10))
         check.update(memoryview(member.read_at(10, member.size - 10)))
         check.finish()
@@ -250,6 +250,61 @@ def test_bytes_are_checked_as_they_are_used(tmp_path: Path) -> None:
         with pytest.raises(DigestError, match=r"the SHA256 of 'a.vmdk' is") as caught:
             check.finish()
         assert caught.value.code == "E_DIGEST"
+
+
+CHUNKED = [
+    ("a.ovf", descriptor([("a.vmdk", 10)], file_attributes='ovf:chunkSize="4"')),
+    ("a.vmdk.000000000", b"1234"),
+    ("a.vmdk.000000001", b"5678"),
+    ("a.vmdk.000000002", b"9a"),
+]
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 10])
+@pytest.mark.parametrize("damaged", [None, 0, 3, 4, 7, 8, 9])
+def test_chunks_are_checked_one_by_one_as_they_are_used(tmp_path: Path, step: int, damaged: int | None) -> None:
+    with opened(tmp_path, with_manifest(CHUNKED)) as package:
+        assert package.check_manifest() is Trust.DIGESTS
+        assert package.verify().trust is Trust.DIGESTS
+        member = package.member("a.vmdk")
+        data = bytearray(member.read())
+        check = package.digest_check(member)
+        assert check is not None
+        if damaged is not None:
+            data[damaged] ^= 1
+        for start in range(0, 10, step):
+            check.update(data[start : start + step])
+        if damaged is None:
+            check.finish()
+            return
+        with pytest.raises(DigestError, match=rf"the SHA256 of 'a\.vmdk\.00000000{damaged // 4}' is") as caught:
+            check.finish()
+        assert caught.value.code == "E_DIGEST"
+
+
+def test_a_chunk_without_digest_is_not_used_where_there_is_a_manifest(tmp_path: Path) -> None:
+    with opened(tmp_path, [*CHUNKED, ("a.mf", manifest_for(CHUNKED[:3]))]) as package:
+        with pytest.raises(PackageError, match=r"the manifest does not list 'a\.vmdk\.000000002'") as caught:
+            package.digest_check(package.member("a.vmdk"))
+        assert caught.value.code == "E_MANIFEST_COVERAGE"
+        with pytest.raises(PackageError, match=r"the manifest does not list 'a\.vmdk\.000000002'"):
+            package.check_manifest()
+
+
+def test_a_chunk_that_only_the_manifest_has(tmp_path: Path) -> None:
+    descriptor_without_size = descriptor([("a.vmdk", None)], file_attributes='ovf:chunkSize="4"')
+    members = [("a.ovf", descriptor_without_size), *CHUNKED[1:]]
+    with opened(tmp_path, with_manifest(members)[:-1]) as package:
+        with pytest.raises(PackageError, match=r"the manifest lists 'a\.vmdk\.000000002', which is not") as caught:
+            package.check_manifest()
+        assert caught.value.code == "E_MANIFEST_COVERAGE"
+
+
+def test_how_a_member_is_compressed(tmp_path: Path) -> None:
+    ovf = descriptor([("a.vmdk", len(DISK))], file_attributes='ovf:compression="gzip"')
+    with opened(tmp_path, [("a.ovf", ovf), *MEMBERS[1:]]) as package:
+        assert package.compression_of(package.member("a.vmdk")) == "gzip"
+        assert package.compression_of(package.descriptor_member) == ""
 
 
 def test_a_member_without_digest_is_not_used_where_there_is_a_manifest(tmp_path: Path) -> None:
