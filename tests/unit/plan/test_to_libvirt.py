@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.plan.builders import USER, machine, schema_error, volume
 from virt_ova.errors import PlanError
-from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import (
     Bus,
     Connection,
@@ -20,7 +20,7 @@ from virt_ova.plan.machine import (
     Machine,
     Nic,
 )
-from virt_ova.plan.to_libvirt import domain_xml
+from virt_ova.plan.to_libvirt import METADATA_NAMESPACE, domain_xml
 
 SOURCES = {"d1": volume()}
 
@@ -229,3 +229,37 @@ def test_libvirt_has_no_nvme() -> None:
     assert caught.value.code == "E_PLAN_HARDWARE"
     assert str(caught.value) == "drive 'disk0' is on an NVMe bus, which libvirt cannot emulate"
     assert caught.value.hint == "put it on sata or virtio"
+
+
+def test_a_linked_image_has_its_whole_chain_and_the_package_keeps_its_owner() -> None:
+    backing = Backing(
+        path='/pk/a,b:"c" & <d>\'.ova',
+        size_bytes=4096,
+        modified_ns=1_700_000_000_000_000_042,
+        member="disk1.vmdk",
+        image_format="vmdk",
+        offset=512,
+        length=1024,
+        digest="SHA256:00ff",
+    )
+    image = VolumeSource(image_format="qcow2", path="/images/web.qcow2", backing=backing)
+    virtual = machine(drives=(disk(Bus.SATA),), controllers=(Controller(bus=Bus.SATA),))
+    domain = parsed(domain_xml(virtual, sources={"d1": image}))
+    store = domain.find("devices/disk/backingStore")
+    assert attributes(store) == {"type": "file"}
+    assert attributes(domain.find("devices/disk/backingStore/format")) == {"type": "vmdk"}
+    source = domain.find("devices/disk/backingStore/source")
+    assert attributes(source) == {"file": backing.path}
+    assert source is not None
+    assert attributes(source.find("slices/slice")) == {"type": "storage", "offset": "512", "size": "1024"}
+    assert attributes(source.find("seclabel")) == {"model": "dac", "relabel": "no"}
+    assert attributes(domain.find("devices/disk/backingStore/backingStore")) == {}
+    assert attributes(domain.find(f"metadata/{{{METADATA_NAMESPACE}}}appliance/{{{METADATA_NAMESPACE}}}link")) == {
+        "file": backing.path,
+        "size": "4096",
+        "modified": "1700000000.000000042",
+        "member": "disk1.vmdk",
+        "offset": "512",
+        "length": "1024",
+        "digest": "SHA256:00ff",
+    }

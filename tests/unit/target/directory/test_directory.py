@@ -13,6 +13,7 @@ import pytest
 
 from tests.build.plans import machine, plan, talking_boot_sector, transfer
 from virt_ova.errors import TargetError
+from virt_ova.plan.inputs import Backing
 from virt_ova.plan.machine import FirmwareKind, Machine
 from virt_ova.target.directory import DRIVER
 from virt_ova.target.directory import driver as module
@@ -192,3 +193,77 @@ def test_without_qemu_a_folder_still_takes_machines(tmp_path: Path, monkeypatch:
     capabilities = DirectoryTarget(tmp_path).capabilities
     assert capabilities.virt_types == ("qemu",)
     assert capabilities.devices == frozenset()
+
+
+def linked_script(folder: Path, package: Path) -> Path:
+    """A script that says ``runs`` if `package` is as it is now."""
+    status = package.stat()
+    backing = Backing(
+        path=str(package),
+        size_bytes=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        member="disk1.vmdk",
+        image_format="vmdk",
+        offset=512,
+        length=512,
+    )
+    script = folder / "run"
+    script.write_text(run_script("box", ["echo", "runs"], [backing, backing]))
+    script.chmod(0o700)
+    return script
+
+
+@pytest.fixture
+def linked_package(tmp_path: Path) -> Path:
+    package = tmp_path / 'it\'s a "package", $HOME.ova'
+    package.write_bytes(b"x" * 2048)
+    os.utime(package, ns=(0, 1_700_000_000_012_345_678))
+    return package
+
+
+def said(script: Path) -> tuple[int, str, str]:
+    done = subprocess.run([script], capture_output=True, text=True, check=False, env={"PATH": os.defpath, "LANG": "C"})
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_linked_machine_runs_while_its_package_is_as_it_was(tmp_path: Path, linked_package: Path) -> None:
+    script = linked_script(tmp_path, linked_package)
+    assert said(script) == (0, "runs\n", "")
+    linked_package.chmod(0o400)
+    assert said(script) == (0, "runs\n", "")
+    assert script.read_text().count("\ncheck '") == 1
+
+
+def test_a_missing_package_is_told_before_the_machine_runs(tmp_path: Path, linked_package: Path) -> None:
+    script = linked_script(tmp_path, linked_package)
+    linked_package.rename(tmp_path / "elsewhere.ova")
+    status, output, errors = said(script)
+    assert (status, output) == (1, "")
+    assert errors.splitlines()[-1] == (
+        f"run: the package {linked_package} is missing, and disks of this machine lie on it: put it back"
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "modified_ns", "found"),
+    [
+        (2049, 1_700_000_000_012_345_678, "2049 1700000000.012345678"),
+        (2048, 1_700_000_000_012_345_679, "2048 1700000000.012345679"),
+    ],
+)
+def test_a_changed_package_is_told_before_the_machine_runs(
+    tmp_path: Path, linked_package: Path, size: int, modified_ns: int, found: str
+) -> None:
+    script = linked_script(tmp_path, linked_package)
+    os.truncate(linked_package, size)
+    os.utime(linked_package, ns=(0, modified_ns))
+    status, output, errors = said(script)
+    assert (status, output) == (1, "")
+    assert errors.splitlines() == [
+        f"run: the package {linked_package} has changed, and disks of this machine lie on it:",
+        f"run: found size and time {found}, expected 2048 1700000000.012345678",
+        "run: put the former file back, with its time (touch --date=@1700000000.012345678), or install again",
+    ]
+    os.truncate(linked_package, 2048)
+    subprocess.run(["touch", "--date=@1700000000.012345678", linked_package], check=True)
+    assert said(script) == (0, "runs\n", "")
