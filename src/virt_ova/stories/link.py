@@ -48,10 +48,11 @@ _DRIVERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A `virt_ova.stories.placement.Way`: an empty image on the member."""
+    """A `virt_ova.stories.placement.Way`: an empty image on the member; `block_map` is the image's."""
 
     member: Member
     backing: Backing
+    block_map: BlockMap
     writer: DiskWriter
 
     @property
@@ -100,15 +101,16 @@ def open_link(package: Package, member: Member, reader: DiskReader, image_format
             f"what names it in the image has {len(name)} bytes, expected at most {MAX_BACKING_NAME_BYTES}",
             "Move the package to a place with a shorter path.",
         )
+    sized = reader if isinstance(reader, VmdkReader) else reader.block_map
     blank = BlockMap(
-        capacity_bytes=reader.block_map.capacity_bytes,
+        capacity_bytes=sized.capacity_bytes,
         block_bytes=_CLUSTER_BYTES,
         numbers=(),
         offsets=(),
         max_stored_bytes=0,
     )
     backing_file = BackingFile(name=name, format=backing.image_format)
-    return Link(member, backing, Qcow2Writer(blank, backing_file=backing_file))
+    return Link(member, backing, blank, Qcow2Writer(blank, backing_file=backing_file))
 
 
 def _backing(member: Member, reader: DiskReader, digest: str) -> Backing:

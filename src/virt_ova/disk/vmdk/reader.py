@@ -34,6 +34,7 @@ class VmdkReader:
 
     Attributes:
         header: with the place of the grain directory.
+        capacity_bytes: size of the guest's disk, told without reading the grain tables.
         end_bytes: how long the extent is without what pads it; readers that expect the footer at the very end need it.
     """
 
@@ -49,6 +50,7 @@ class VmdkReader:
         self.header, self.end_bytes = front, member.size
         if front.directory_offset == layout.GD_AT_END:
             self.header, self.end_bytes = _read_footer(member, front)
+        self.capacity_bytes = self.header.capacity_sectors * SECTOR_BYTES
         self._first_data = max(1, self.header.descriptor_offset + self.header.descriptor_sectors)
 
     @property
@@ -64,7 +66,7 @@ class VmdkReader:
         numbers, sectors = _by_place(numbers, sectors)
         self._check_distinct(sectors)
         return BlockMap(
-            capacity_bytes=self.header.capacity_sectors * SECTOR_BYTES,
+            capacity_bytes=self.capacity_bytes,
             block_bytes=grain_bytes,
             numbers=numbers,
             offsets=array("Q", (sector * SECTOR_BYTES for sector in sectors)),
