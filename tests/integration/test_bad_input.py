@@ -117,11 +117,17 @@ class TestBadPackages:
         changed = [*members, ("a.mf", manifest_for(members[:1]))]
         self.refuse_members(tmp_path, changed, "E_MANIFEST_COVERAGE", message, hint)
 
-    def test_a_file_is_compressed(self, tmp_path: Path) -> None:
-        members = edited(small_members(), '<File ovf:id="file1"', '<File ovf:id="file1" ovf:compression="gzip"')
-        message = "the file 'a1.vmdk' is compressed ('gzip'), which is not supported yet"
-        hint = "Export the package again without compression and chunks."
+    def test_a_file_is_compressed_in_an_odd_way(self, tmp_path: Path) -> None:
+        members = edited(small_members(), '<File ovf:id="file1"', '<File ovf:id="file1" ovf:compression="bzip2"')
+        message = "the file 'a1.vmdk' is compressed ('bzip2'), expected gzip or no compression"
+        hint = "Export the package again without compression."
         self.refuse_members(tmp_path, members, "E_NOT_SUPPORTED", message, hint)
+
+    def test_a_file_is_not_compressed_as_the_descriptor_says(self, tmp_path: Path) -> None:
+        members = edited(small_members(), '<File ovf:id="file1"', '<File ovf:id="file1" ovf:compression="gzip"')
+        message = "a1.vmdk: found no gzip data, expected a gzip file and nothing else"
+        hint = "It is not compressed as its package says: export the package again."
+        self.refuse_members(tmp_path, members, "E_DISK_COMPRESSION", message, hint)
 
     def test_a_file_is_elsewhere(self, tmp_path: Path) -> None:
         members = edited(small_members(), 'ovf:href="a1.vmdk"', 'ovf:href="http://127.0.0.1/a1.vmdk"')

@@ -239,13 +239,15 @@ class TestOutput:
         assert done.returncode == 0
         assert "dir: A folder: disks, domain XML and a script that runs the machine under QEMU" in done.stdout
         assert "\n  here  ready, runs qemu, boots bios" in done.stdout
-        assert f"\n  URI   {no_daemon}\n  here  cannot be used: connecting to '{no_daemon}' failed: " in done.stdout
+        here = f"installed, but {no_daemon} cannot be opened: connecting to '{no_daemon}' failed: "
+        assert f"\n  URI   {no_daemon}\n  here  {here}" in done.stdout
         documents = json_of(virt_ova("targets", "--json", LIBVIRT_DEFAULT_URI=no_daemon))["targets"]
         folder, libvirt = documents
         assert (folder["name"], folder["schemes"], folder["problem"]) == ("dir", ["dir"], "")
         assert folder["virt_types"] == ["qemu"]
         assert (libvirt["name"], libvirt["schemes"]) == ("libvirt", ["qemu", "test", "xen"])
-        assert libvirt["problem"]
+        assert (libvirt["problem"], libvirt["uri"], libvirt["virt_types"]) == ("", no_daemon, [])
+        assert libvirt["unreachable"].startswith(f"connecting to '{no_daemon}' failed: ")
 
     def test_secrets_are_not_shown(self, tmp_path: Path) -> None:
         product = (

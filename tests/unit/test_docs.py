@@ -274,7 +274,7 @@ def test_the_driver_of_the_guide_installs(shelf_driver: Path, tmp_path: Path) ->
     again = _run(tmp_path, *install, path=shelf_driver)
     assert (again.returncode, "'vm-disk1.qcow2' is on the shelf already [E_EXISTS]" in again.stderr) == (1, True)
     listed = _run(tmp_path, "-m", "virt_ova.cli", "targets", path=shelf_driver)
-    assert re.search(r"^shelf +shelf:/srv/shelf +A shelf: .* ready$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^shelf: A shelf: .*\n  URI   shelf:/srv/shelf\n  here  ", listed.stdout, re.MULTILINE)
 
 
 def test_the_driver_of_the_guide_takes_back_what_it_made(shelf_driver: Path, tmp_path: Path) -> None:

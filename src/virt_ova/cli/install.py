@@ -108,7 +108,7 @@ def _read_plan(path: str) -> InstallPlan:
 def _plan_lines(plan: InstallPlan) -> Iterator[str]:
     """The plan for people: machines, images, and what became of the hardware."""
     for machine in plan.machines:
-        yield f"machine {machine.name}: {machine.cpus.count} CPUs, {format_bytes(machine.memory_bytes)}"
+        yield f"machine {machine.name}: {_cpus(machine.cpus.count)}, {format_bytes(machine.memory_bytes)}"
     yield from table([
         (transfer.image_name, format_bytes(transfer.capacity_bytes), transfer.image_format, transfer.mode)
         for transfer in plan.transfers
@@ -118,6 +118,10 @@ def _plan_lines(plan: InstallPlan) -> Iterator[str]:
         result = f" -> {decision.result}" if decision.result else ""
         yield f"  {decision.outcome:8}{decision.item}{result}: {decision.reason}"
     yield from finding_lines(plan.findings, least=Severity.WARNING)
+
+
+def _cpus(count: int) -> str:
+    return "1 CPU" if count == 1 else f"{count} CPUs"
 
 
 def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from virt_ova.cli.options import default_uri
 from virt_ova.errors import VirtOvaError
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.target.registry import DriverEntry, drivers, open_target, scheme_of
+from virt_ova.text import without_password
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,37 +30,40 @@ def run(args: argparse.Namespace, console: Console) -> int:  # noqa: ARG001 - th
 def _lines(document: dict[str, Any]) -> Iterator[str]:
     """One driver for people."""
     yield f"{document['name']}: {document['summary']}" if document["summary"] else document["name"]
+    yield from table([("URI", document["uri"] or ", ".join(document["schemes"])), ("here", _here(document))])
+
+
+def _here(document: dict[str, Any]) -> str:
+    """What one driver can do here."""
     if document["problem"]:
-        here = f"cannot be used: {document['problem']}"
-    else:
-        secure = " (secure boot)" if document["secure_boot"] else ""
-        here = f"ready, runs {' or '.join(document['virt_types'])}, boots {' or '.join(document['firmware'])}{secure}"
-    yield from table([("URI", document["uri"] or ", ".join(document["schemes"])), ("here", here)])
+        return f"cannot be used: {document['problem']}"
+    if document["unreachable"]:
+        return f"installed, but {document['uri']} cannot be opened: {document['unreachable']}"
+    machines = f", runs {' or '.join(document['virt_types'])}" if document["virt_types"] else ""
+    secure = " (secure boot)" if document["secure_boot"] else ""
+    return f"ready{machines}, boots {' or '.join(document['firmware'])}{secure}"
 
 
 def _document(entry: DriverEntry) -> dict[str, Any]:
     """A driver, and what the target can do that it opens by default."""
-    driver, uri, problem, host = entry.driver, "", entry.problem, None
-    if driver:
+    driver, host, uri, unreachable = entry.driver, HostCapabilities(firmware=frozenset()), "", ""
+    problem = driver.missing() if driver else entry.problem
+    if driver and not problem:
         uri = default_uri() if scheme_of(default_uri()) in entry.schemes else driver.example
-        problem, host = _asked(uri)
+        try:
+            with closing(open_target(uri)) as target:
+                host = target.capabilities
+        except VirtOvaError as exc:
+            unreachable = f"{exc}. {exc.hint}".strip()
     return {
         "name": driver.name if driver else ", ".join(entry.schemes),
         "schemes": list(entry.schemes),
         "example": driver.example if driver else "",
         "summary": driver.summary if driver else "",
-        "uri": uri,
         "problem": problem,
-        "virt_types": list(host.virt_types) if host else [],
-        "firmware": sorted(host.firmware) if host else [],
-        "secure_boot": bool(host and host.secure_boot),
+        "uri": without_password(uri),
+        "unreachable": unreachable,
+        "virt_types": list(host.virt_types),
+        "firmware": sorted(host.firmware),
+        "secure_boot": host.secure_boot,
     }
-
-
-def _asked(uri: str) -> tuple[str, HostCapabilities | None]:
-    """Why nothing can be installed at `uri`, or what it offers."""
-    try:
-        with closing(open_target(uri)) as target:
-            return "", target.capabilities
-    except VirtOvaError as exc:
-        return f"{exc}. {exc.hint}".strip(), None
