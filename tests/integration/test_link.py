@@ -19,7 +19,10 @@ from tests.build.ova import build_ova, descriptor, with_manifest
 from virt_ova.errors import DiskError
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode
+from virt_ova.stories import install as story
+from virt_ova.target.base import Linker, Target
 from virt_ova.target.directory.domain import stop
+from virt_ova.target.registry import open_target
 
 LINK = InstallOptions(disk_mode=DiskMode.LINK, virt_type="qemu")
 
@@ -98,3 +101,31 @@ def test_the_new_image_is_private(tmp_path: Path) -> None:
     result = virt_ova.install(small_package(tmp_path), f"dir:{tmp_path / 'machines'}", options=LINK)
     (volume,) = result.volumes
     assert stat.S_IMODE(Path(volume.path).stat().st_mode) == 0o600
+
+
+class Unlinking:
+    """A target that has nothing beside what every target has."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        if name in vars(Linker):
+            raise AttributeError(name)
+        return getattr(self._target, name)
+
+
+def test_a_target_that_cannot_link_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = small_package(tmp_path)
+    uri = f"dir:{tmp_path / 'machines'}"
+    monkeypatch.setattr(story, "open_target", lambda uri, pool: Unlinking(open_target(uri, pool=pool)))
+    with pytest.raises(DiskError) as caught:
+        virt_ova.install(package, uri, options=LINK)
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (
+        "E_DISK_LINK",
+        f"{uri} takes no linked disks, expected a folder or libvirt on this host",
+        "Use --disk-mode expand.",
+    )
+    assert list(tmp_path.iterdir()) == [package]
