@@ -9,6 +9,7 @@ from virt_ova.errors import DescriptorError
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.ovf.reader import read_envelope
 from virt_ova.ovf.reading import MAX_FINDINGS
+from virt_ova.ovf.references import drive_files
 
 ITEM = "Envelope/VirtualSystem/VirtualHardwareSection/Item (line 1)"
 TWO_FILES = '<References><File ovf:id="a" ovf:href="a"/><File ovf:id="b" ovf:href="b"/></References>'
@@ -45,6 +46,13 @@ def disks(*found: str) -> str:
 
 def drive(instance_id: int, resource: str, attributes: str = "") -> str:
     return item(17, instance_id, rasd(HostResource=resource), attributes)
+
+
+def test_files_that_fill_a_drive_by_themselves() -> None:
+    drives = item(15, 1, rasd(HostResource="ovf:/file/a")) + drive(2, "ovf:/disk/d")
+    found = read(TWO_FILES + disks(disk("d", 'ovf:fileRef="b"')) + system(drives))
+    assert drive_files(found) == {"a"}
+    assert drive_files(read(TWO_FILES + system())) == frozenset()
 
 
 def test_two_files_of_one_id() -> None:
