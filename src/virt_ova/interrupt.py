@@ -64,6 +64,7 @@ class Held:
 
     def __init__(self) -> None:
         self._waiting: list[int] = []
+        self._is_open = False
         self._handlers: dict[int, Handler] = {}
 
     def hold(self) -> None:
@@ -85,8 +86,20 @@ class Held:
             self._waiting.clear()
             self._handlers[signum](signum, None)
 
+    @contextmanager
+    def let_through(self) -> Iterator[None]:
+        """In the block, which may wait for long, signals need not wait."""
+        self._is_open = True
+        try:
+            self.deliver()
+            yield
+        finally:
+            self._is_open = False
+
     def _wait(self, signum: int, _frame: FrameType | None) -> None:
         self._waiting.append(signum)
+        if self._is_open:
+            self.deliver()
 
 
 @contextmanager

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """List the disks."""
-    with open_package(args.source) as package:
+    with open_package(args.source) as opened:
+        package = opened.whole()
         heading = ("ID", "FILE", "SIZE", "OFFSET", "CAPACITY", "FORMAT")
         rows = [heading, *map(_row, package.disks)]
         console.document(disks_document(package), table(rows, indent=""))

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from virt_ova.errors import VirtOvaError
 
-SOURCE_HELP: Final = "an .ova, an .ovf, a folder that holds one, or the http(s) URL of an .ova"
+SOURCE_HELP: Final = "an .ova, an .ovf, a folder that holds one, the http(s) URL of an .ova, or - for standard input"
 
 
 class UsageError(VirtOvaError):

@@ -82,6 +82,11 @@ class PackageFile:
         """Where in the package it is come across; 0 when it is not there."""
         return self.stored[0].offset if self.stored else 0
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it may still come: its package is read once, from front to back."""
+        return self.obstacle is not None and self.obstacle.code == "E_PIPE_ORDER"
+
     def require_member(self) -> Member:
         """The member, to use its bytes; what they hold is compressed as `compression` says.
 
@@ -153,7 +158,7 @@ def _find(file: File, members: Mapping[MemberName, Member]) -> tuple[Member, tup
             code="E_REF_REMOTE",
             hint="Download it, put it beside the descriptor, and change its href to the file's name.",
         )
-    for href in dict.fromkeys((file.href, _unescaped(file.href))):
+    for href in hrefs(file):
         name = _checked(href)
         if chunks := find_chunks(file, name, members):
             joined = JoinedSource(name, chunks)
@@ -162,6 +167,11 @@ def _find(file: File, members: Mapping[MemberName, Member]) -> tuple[Member, tup
             return member, ()
     missing = _missing(file.href)
     raise PackageError(missing.message, code=missing.code, hint=missing.hint)
+
+
+def hrefs(file: File) -> tuple[str, ...]:
+    """The names that the file may have, best first: as written, and with what is escaped decoded."""
+    return tuple(dict.fromkeys((file.href, _unescaped(file.href))))
 
 
 def _unescaped(href: str) -> str:

@@ -121,7 +121,11 @@ class Package:
         for file in self.files:
             if file.name == name:
                 return file.require_member()
-        raise PackageError(f"the descriptor refers to no file {quoted(name)}", code="E_PKG_FILE", where=self.name)
+        raise self.no_file(name)
+
+    def no_file(self, name: str) -> PackageError:
+        """The error for a file `name` that References does not have."""
+        return PackageError(f"the descriptor refers to no file {quoted(name)}", code="E_PKG_FILE", where=self.name)
 
     def expected_digest(self, member: Member) -> Digest | None:
         """What `member` must hash to; None when the manifest, if any, does not say."""

@@ -13,10 +13,10 @@ from virt_ova.errors import PackageError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
 from virt_ova.package.verify import Trust
-from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.plan.plan import DiskMode, ImageFormat, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.journal import Journal
-from virt_ova.stories.placement import open_placement
+from virt_ova.stories.supply import open_supply
 from virt_ova.text import quoted
 
 
@@ -58,7 +58,8 @@ def convert(
     """Write one disk of a package to the new file `output`.
 
     Args:
-        source: path of an OVA, an OVF or a folder, or an open binary file.
+        source: path of an OVA, an OVF or a folder, http(s) URL, ``-`` for standard input, or an open binary file, which
+            need not seek.
         output: a file that does not exist yet.
         disk: id of the disk; may be None when the package has only one.
         image_format: of the new file.
@@ -72,27 +73,30 @@ def convert(
     started, listener = time.monotonic(), monitor or SilentMonitor()
     with open_package(source) as package:
         chosen = _choose(package, disk)
-        trust = package.check_manifest() if verify else Trust.UNVERIFIED
-        placement = open_placement(
-            package,
-            chosen.require_member() if chosen.file_name else None,
-            capacity_bytes=chosen.capacity_bytes,
+        path = Path(output)
+        transfer = Transfer(
+            id=chosen.id,
+            member=chosen.file_name,
+            file_format=chosen.format,
+            capacity_bytes=chosen.capacity_bytes or 0,
             image_format=image_format,
             mode=mode,
+            image_name=path.name,
         )
+        supply = open_supply(package, [transfer], verify=verify, monitor=listener)
+        supply.check()
         with Journal(listener) as journal:
-            path = Path(output)
-            sink = journal.make(f"file {path}", partial(FileSink.create, path))
-            placement.write(sink, verify=verify, monitor=listener)
+            delivery = supply.fill(lambda *_: journal.make(f"file {path}", partial(FileSink.create, path)))
             journal.keep()
+    image = delivery.images[chosen.id]
     return ConvertResult(
         disk=chosen.id,
         path=path,
         image_format=image_format,
-        mode=placement.mode,
-        capacity_bytes=placement.capacity_bytes,
-        trust=trust,
-        findings=(*package.findings, *placement.findings),
+        mode=image.mode,
+        capacity_bytes=image.capacity_bytes,
+        trust=delivery.trust,
+        findings=(*delivery.package.findings, *delivery.findings),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 from virt_ova.disk.base import BlockMap, DiskWriter, Sink
 from virt_ova.disk.forward import copy_forward
@@ -33,8 +34,7 @@ class Inflation:
     @property
     def size_bytes(self) -> int:
         """Its length when every block holds data: which do is not known yet."""
-        block_map = self.disk.block_map
-        return full_size_bytes(block_map) if self._is_qcow2 else block_map.capacity_bytes
+        return forward_size_bytes(self.disk.block_map, self.image_format)
 
     @property
     def needed_bytes(self) -> int:
@@ -43,7 +43,7 @@ class Inflation:
 
     def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
         """Inflate, decode and write; the stored bytes are hashed."""
-        if sink.in_order and self._is_qcow2:
+        if sink.in_order and self.image_format is ImageFormat.QCOW2:
             raise DiskError(
                 "a gzip'd disk cannot be written as qcow2 to a stream, expected raw or a file: what is in it is only "
                 "known at its end",
@@ -57,9 +57,19 @@ class Inflation:
                 hasher.update(data)
             advance(len(data))
 
-        writer: Callable[[BlockMap], DiskWriter] = partial(Qcow2Writer, is_data_first=True)
-        copy_forward(self.disk.open(taken), sink, writer=writer if self._is_qcow2 else RawWriter)
+        copy_forward(self.disk.open(taken), sink, writer=forward_writer(self.image_format))
 
-    @property
-    def _is_qcow2(self) -> bool:
-        return self.image_format is ImageFormat.QCOW2
+
+def forward_writer(image_format: ImageFormat) -> Callable[[BlockMap], DiskWriter]:
+    """Makes the layout of an image whose blocks are only known at their end."""
+    match image_format:
+        case ImageFormat.QCOW2:
+            return partial(Qcow2Writer, is_data_first=True)
+        case ImageFormat.RAW:
+            return RawWriter
+    assert_never(image_format)
+
+
+def forward_size_bytes(block_map: BlockMap, image_format: ImageFormat) -> int:
+    """Length of such an image when every block holds data: which do is not known yet."""
+    return full_size_bytes(block_map) if image_format is ImageFormat.QCOW2 else block_map.capacity_bytes

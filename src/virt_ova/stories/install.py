@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
+from virt_ova.disk.base import Sink
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_disk
 from virt_ova.errors import DiskError, PlanError
@@ -25,13 +26,15 @@ from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageS
 from virt_ova.package.verify import Trust
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.inputs import DiskSource
+from virt_ova.plan.inputs import Backing, DiskSource
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import InstallPlan, PackageIdentity, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
+from virt_ova.source.pipe import SAVE_FIRST
+from virt_ova.stories.delivery import Image
 from virt_ova.stories.journal import Journal
-from virt_ova.stories.placement import Placement, open_placement
+from virt_ova.stories.supply import open_supply
 from virt_ova.target.base import BootReport, Domain, Linker, Target, Volume
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
@@ -114,7 +117,8 @@ def install(
     """Install a package.
 
     Args:
-        source: path of an OVA, an OVF or a folder, or an open binary file.
+        source: path of an OVA, an OVF or a folder, http(s) URL, ``-`` for standard input, or an open binary file, which
+            need not seek.
         target: connection URI (``qemu:///system``, ``dir:machines``).
         options: choices; the defaults when None.
         plan: a plan made before, perhaps edited; made now when None.
@@ -151,46 +155,47 @@ class _Install:
     ) -> None:
         self._package, self._target, self._plan = package, target, plan
         self._options, self._monitor = options, monitor
+        self._supply = open_supply(package, plan.transfers, verify=options.verify, monitor=monitor)
 
-    def check(self) -> tuple[Trust, dict[str, Placement]]:
+    def check(self) -> None:
         """Everything that can be refused before the first byte is written."""
-        trust = self._check_package()
-        placements = {transfer.id: self._open(transfer) for transfer in self._plan.transfers}
-        self._target.check(self._plan, {name: placed.needed_bytes for name, placed in placements.items()})
-        for placement in placements.values():
-            if placement.backing is not None:
-                self._linker().check_link(placement.backing)
-        return trust, placements
+        self._check_plan()
+        self._target.check(self._plan, self._supply.check())
+        for backing in self._supply.backings:
+            self._linker().check_link(backing)
 
     def carry_out(self, started: float) -> InstallResult:
         """Check, make, start; take everything back on failure."""
-        trust, placements = self.check()
+        self.check()
+        volumes: dict[str, Volume] = {}
         with Journal(self._monitor) as journal:
-            volumes = {
-                transfer.id: self._place(journal, transfer, placements[transfer.id])
-                for transfer in self._plan.transfers
-            }
+
+            def create(transfer: Transfer, size_bytes: int, backing: Backing | None) -> Sink:
+                volumes[transfer.id] = self._make_volume(journal, transfer, size_bytes, backing)
+                return volumes[transfer.id].sink
+
+            delivery = self._supply.fill(create)
             domains = self._define(journal, volumes)
             booted = self._start(domains)
             journal.keep()
         return InstallResult(
             domains=tuple(InstalledDomain(name=domain.name, uuid=domain.uuid) for domain in domains),
             volumes=tuple(
-                _installed(volumes[transfer.id], placements[transfer.id]) for transfer in self._plan.transfers
+                _installed(volumes[transfer.id], delivery.images[transfer.id]) for transfer in self._plan.transfers
             ),
-            trust=trust,
+            trust=delivery.trust,
             findings=(
-                *self._package.findings,
+                *delivery.package.findings,
                 *self._plan.findings,
                 *self._target.findings,
-                *(finding for placement in placements.values() for finding in placement.findings),
+                *delivery.findings,
             ),
             booted=booted,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
 
-    def _check_package(self) -> Trust:
-        """The plan is for this package, and its small parts are as the manifest says."""
+    def _check_plan(self) -> None:
+        """The plan is for this package."""
         found = hashlib.sha256(self._package.descriptor).hexdigest()
         if self._plan.package.descriptor_sha256 != found:
             raise PlanError(
@@ -199,26 +204,14 @@ class _Install:
                 code="E_PLAN_PACKAGE",
                 hint="Make the plan again with 'virt-ova plan' from this package.",
             )
-        return self._package.check_manifest() if self._options.verify else Trust.UNVERIFIED
 
-    def _open(self, transfer: Transfer) -> Placement:
-        return open_placement(
-            self._package,
-            self._package.member(transfer.member) if transfer.member else None,
-            capacity_bytes=transfer.capacity_bytes,
-            image_format=transfer.image_format,
-            mode=transfer.mode,
-        )
-
-    def _place(self, journal: Journal, transfer: Transfer, placement: Placement) -> Volume:
-        """Make a volume and fill it."""
-        if (backing := placement.backing) is None:
-            create = partial(self._target.create_volume, transfer, placement.size_bytes)
+    def _make_volume(self, journal: Journal, transfer: Transfer, size_bytes: int, backing: Backing | None) -> Volume:
+        """Make an empty volume."""
+        if backing is None:
+            create = partial(self._target.create_volume, transfer, size_bytes)
         else:
-            create = partial(self._linker().create_linked, transfer, placement.size_bytes, backing)
-        volume = journal.make(f"volume {transfer.image_name}", create)
-        placement.write(volume.sink, verify=self._options.verify, monitor=self._monitor)
-        return volume
+            create = partial(self._linker().create_linked, transfer, size_bytes, backing)
+        return journal.make(f"volume {transfer.image_name}", create)
 
     def _linker(self) -> Linker:
         """The target, when it can link. Raises `DiskError`."""
@@ -250,19 +243,25 @@ class _Install:
         return report
 
 
-def _installed(volume: Volume, placement: Placement) -> InstalledVolume:
+def _installed(volume: Volume, image: Image) -> InstalledVolume:
     return InstalledVolume(
         name=volume.name,
         path=volume.path,
         pool=volume.pool,
-        capacity_bytes=placement.capacity_bytes,
-        mode=placement.mode,
+        capacity_bytes=image.capacity_bytes,
+        mode=image.mode,
     )
 
 
 def _disk_source(disk: PackageDisk) -> DiskSource:
     """A disk as the planner needs it; an image tells its size when the descriptor does not."""
     capacity = disk.capacity_bytes
+    if capacity is None and disk.file and disk.file.is_awaited:
+        raise PlanError(
+            f"the descriptor does not say how large disk {quoted(disk.id)} is, and its image has not come yet",
+            code="E_PIPE_ORDER",
+            hint=SAVE_FIRST,
+        )
     if capacity is None and disk.file and disk.file.member and not disk.file.obstacle:
         capacity = _capacity(disk.file, disk.file.member)
     return DiskSource(

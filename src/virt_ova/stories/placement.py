@@ -193,7 +193,7 @@ class Placement:
             self._fill(sink, step, verify=verify, monitor=monitor)
         except TooManyExpandedError as exc:
             self.ways.pop(0)
-            self.findings.append(_not_transplanted(self.member, exc.message))
+            self.findings.append(not_transplanted(self.member, exc.message))
             self._fill(sink, step, verify=verify, monitor=monitor)
         self.package.archive.check_unchanged()
         monitor.end(step)
@@ -241,14 +241,14 @@ def open_placement(
         return _open_gzipped(package, member, capacity_bytes, image_format, mode)
     reader = open_disk(member)
     block_map = reader.block_map
-    _check_capacity(member, block_map, capacity_bytes)
+    check_capacity(member, block_map, capacity_bytes)
     ways = [Expansion(member, reader, _writer(block_map, image_format))]
     findings = []
     if mode is DiskMode.LINK:
         ways = [open_link(package, member, reader, image_format)]
     if mode is DiskMode.TRANSPLANT:
         if problem := _transplant_problem(reader, image_format):
-            findings.append(_not_transplanted(member, problem))
+            findings.append(not_transplanted(member, problem))
         else:
             layout = TransplantLayout(block_map, member_offset=member.offset, member_bytes=member.size)
             ways.insert(0, Transplant(member, reader, layout))
@@ -270,13 +270,13 @@ def _open_gzipped(
             hint="Use --disk-mode expand.",
         )
     disk = examine_gzipped(member, declared_bytes=declared_bytes)
-    _check_capacity(member, disk.block_map, declared_bytes)
+    check_capacity(member, disk.block_map, declared_bytes)
     return Placement(
         package=package,
         member=member,
         capacity_bytes=disk.block_map.capacity_bytes,
         ways=[Inflation(disk, image_format)],
-        findings=[_not_transplanted(member, problem)] if mode is DiskMode.TRANSPLANT else [],
+        findings=[not_transplanted(member, problem)] if mode is DiskMode.TRANSPLANT else [],
     )
 
 
@@ -287,7 +287,8 @@ def _transplant_problem(reader: DiskReader, image_format: ImageFormat) -> str:
     return "" if can_transplant(reader) else f"a {reader.format} disk has no compressed blocks that qcow2 can hold"
 
 
-def _not_transplanted(member: Member | None, problem: str) -> Finding:
+def not_transplanted(member: Member | None, problem: str) -> Finding:
+    """The finding for a disk that is expanded because of `problem`."""
     return Finding(
         code="DISK_EXPANDED",
         severity=Severity.INFO,
@@ -317,8 +318,12 @@ def _writer(block_map: BlockMap, image_format: ImageFormat) -> DiskWriter:
     assert_never(image_format)
 
 
-def _check_capacity(member: Member, block_map: BlockMap, declared: int | None) -> None:
-    """Writers round one of the two to a block or a megabyte; a larger difference is another disk."""
+def check_capacity(member: Member, block_map: BlockMap, declared: int | None) -> None:
+    """Refuse a disk of another size than declared: writers round one of the two to a block or a megabyte, no more.
+
+    Raises:
+        DiskError: the sizes differ (``E_DISK_CAPACITY``).
+    """
     found = block_map.capacity_bytes
     if declared is not None and abs(found - declared) > max(block_map.block_bytes, _CAPACITY_SLACK_BYTES):
         raise DiskError(
