@@ -4,6 +4,9 @@ It lives in namespaces of its own: its state, its network devices and its proces
 of the machine is left alone. Its first process is a shell, which reaps what QEMU leaves: libvirt waits for that, and
 PID 1 of a container may take its time. ``/dev/kvm`` is hidden from it, because where KVM is there but not for QEMU's
 user, libvirt starts QEMU anew for nearly every call. Everything is gone when its process is.
+
+One that serves other hosts shares the machine's network, and listens on its loopback device alone: see
+`tests.build.remote`.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 _START_SECONDS = 20
@@ -24,7 +28,8 @@ set -e
 for folder in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
     mount -t tmpfs -o mode=0755 tmpfs $folder
 done
-mkdir -p /var/lib/libvirt/qemu /run/lock
+mkdir -p /var/lib/libvirt/qemu /run/lock /run/sshd /run/libvirt
+ln -s "$(dirname "$1")/libvirt-sock" /run/libvirt/
 devices=/run/devices
 mkdir $devices
 mount -t tmpfs -o mode=0755 tmpfs $devices
@@ -39,33 +44,65 @@ done
 mount --move $devices /dev
 ip link set lo up
 virtlogd -d
-libvirtd --config "$1" &
+[ ! -e "$2" ] || "$(command -v sshd)" -f "$2"
+config=$1
+shift 2
+libvirtd --config "$config" "$@" &
 wait
 """
 
 
-def why_not() -> str:
-    """Why no daemon can be started here; empty when one can."""
+@dataclass(frozen=True, kw_only=True)
+class Daemon:
+    """A running daemon.
+
+    Attributes:
+        uri: its connection URI on this host.
+        root: the daemon's own view of the file system.
+    """
+
+    uri: str
+    root: Path
+
+
+def why_not(*programs: str) -> str:
+    """Why no daemon can be started here that needs `programs` too; empty when one can."""
     if os.geteuid() != 0:
         return "namespaces for a libvirt daemon need root"
-    missing = [
-        program for program in ("libvirtd", "virtlogd", "unshare", "findmnt", "ip") if shutil.which(program) is None
-    ]
+    wanted = ("libvirtd", "virtlogd", "unshare", "findmnt", "ip", *programs)
+    missing = [program for program in wanted if shutil.which(program) is None]
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 
 @contextmanager
 def private_libvirtd(folder: Path) -> Iterator[str]:
     """A running daemon whose socket is in `folder`; the connection URI."""
+    with started(folder, namespaces=["--net"]) as daemon:
+        yield daemon.uri
+
+
+@contextmanager
+def started(
+    folder: Path, *, namespaces: Sequence[str] = (), settings: str = "", arguments: Sequence[str] = ()
+) -> Iterator[Daemon]:
+    """A running daemon.
+
+    Args:
+        folder: for its socket and log; an ``sshd_config`` in it starts an SSH server beside the daemon.
+        namespaces: of its own, besides those for mounts and processes.
+        settings: more lines for ``libvirtd.conf``.
+        arguments: more arguments for ``libvirtd``.
+    """
     config = folder / "libvirtd.conf"
-    config.write_text(f'unix_sock_dir = "{folder}"\nunix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\n')
+    config.write_text(f'unix_sock_dir = "{folder}"\nunix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\n{settings}')
     socket = folder / "libvirt-sock"
-    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = ["unshare", "--mount", *namespaces, "--pid", "--fork", "--kill-child", "--mount-proc"]
     with (folder / "libvirtd.log").open("wb") as log:
-        daemon = subprocess.Popen([*command, "sh", "-c", _SETUP, "sh", config], stdout=log, stderr=log)
+        words: list[str | Path] = [*command, "sh", "-c", _SETUP, "sh", config, folder / "sshd_config", *arguments]
+        daemon = subprocess.Popen(words, stdout=log, stderr=log)
     try:
         _wait_for(socket, daemon, folder / "libvirtd.log")
-        yield f"qemu+unix:///system?socket={socket}"
+        yield Daemon(uri=f"qemu+unix:///system?socket={socket}", root=Path(f"/proc/{daemon.pid}/root"))
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()

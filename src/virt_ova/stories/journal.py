@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from virt_ova.errors import RollbackError
+from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import held_back, let_pass
 from virt_ova.progress import Monitor
 
@@ -69,12 +69,13 @@ class Journal:
                 self._take_back(error)
 
     def _take_back(self, error: BaseException) -> None:
-        removed, left = [], []
+        removed, left, hints = [], [], []
         for entry in reversed(self._entries):
             try:
                 entry.made.discard()
             except Exception as exc:  # noqa: BLE001 - whatever stops one from going, the others go, and it is told
                 left.append(f"{entry.what} ({str(exc) or type(exc).__name__})")
+                hints += [exc.hint] if isinstance(exc, VirtOvaError) and exc.hint else []
             else:
                 removed.append(entry.what)
         for what in removed:
@@ -83,5 +84,5 @@ class Journal:
             raise RollbackError(
                 f"the run failed ({str(error) or type(error).__name__}), and undoing it left: {'; '.join(left)}",
                 code="E_ROLLBACK",
-                hint="Remove what is left by hand.",
+                hint=f"Remove what is left by hand: {'; '.join(hints)}" if hints else "Remove what is left by hand.",
             ) from error

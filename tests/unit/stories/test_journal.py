@@ -106,6 +106,13 @@ def test_what_cannot_be_taken_back_is_told_and_the_rest_goes(refusal: Exception,
     assert caught.value.__cause__ is cause
 
 
+def test_how_to_remove_what_is_left_is_told() -> None:
+    stuck = [make([], name, refusal=TargetError("stuck", code="E_IO", hint=f"rm {name}")) for name in "ab"]
+    with pytest.raises(RollbackError) as caught:
+        run(Notes(), *stuck, fail(ZeroDivisionError()))
+    assert caught.value.hint == "Remove what is left by hand: rm b; rm a"
+
+
 def test_an_error_without_text_is_told_by_its_kind() -> None:
     stuck = make([], "a", refusal=TargetError("stuck", code="E_IO"))
     with pytest.raises(RollbackError, match=r"^the run failed \(KeyboardInterrupt\), and undoing it left: thing a"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from virt_ova.errors import TargetError
 from virt_ova.target.base import BootReport
 from virt_ova.target.boot import BootState, BootWatch
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
+from virt_ova.target.libvirt.lifeline import Lifeline
 from virt_ova.text import quoted
 
 _POLL_SECONDS: Final = 0.1
@@ -37,9 +39,9 @@ _UNDEFINE_FALLBACKS: Final = (_UNDEFINE, libvirt.VIR_DOMAIN_UNDEFINE_NVRAM, 0)
 class LibvirtDomain:
     """A domain that was defined by us."""
 
-    def __init__(self, domain: Any, *, has_lease: bool) -> None:  # noqa: ANN401 - libvirt has no types
+    def __init__(self, domain: Any, *, lifeline: Lifeline, has_lease: bool) -> None:  # noqa: ANN401 - libvirt has no types
         """Own `domain`; `has_lease` says whether it may get an address from one of libvirt's networks."""
-        self._domain, self._has_lease = domain, has_lease
+        self._domain, self._lifeline, self._has_lease = domain, lifeline, has_lease
         self._name, self._uuid = str(domain.name()), str(domain.UUIDString())
 
     @property
@@ -79,11 +81,23 @@ class LibvirtDomain:
         Raises:
             TargetError: it stays.
         """
+        by_hand = f"undefine --nvram {shlex.quote(self._uuid)}"
+        self._lifeline.take_back(lambda: self._discard(self._domain), self._discard_anew, by_hand=by_hand)
+
+    def _discard(self, domain: Any) -> None:  # noqa: ANN401 - libvirt has no types
         gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
         with translated(f"stopping {quoted(self._name)}"), absent_is_fine(*gone):
-            self._domain.destroy()
+            domain.destroy()
         with translated(f"removing {quoted(self._name)}"), absent_is_fine(libvirt.VIR_ERR_NO_DOMAIN):
-            _undefine(self._domain)
+            _undefine(domain)
+
+    def _discard_anew(self, connection: Any) -> None:  # noqa: ANN401 - libvirt has no types
+        """The same over another connection; the UUID is nobody else's."""
+        found = None
+        with translated(f"looking for {quoted(self._name)}"), absent_is_fine(libvirt.VIR_ERR_NO_DOMAIN):
+            found = connection.lookupByUUIDString(self._uuid)
+        if found is not None:
+            self._discard(found)
 
     def _start(self, flags: int) -> None:
         with translated(f"starting {quoted(self._name)}", otherwise="E_START"):
@@ -130,7 +144,14 @@ class LibvirtDomain:
                 _release(stream)
 
 
-def define(connection: Any, domain_xml: str, name: str, *, has_lease: bool) -> LibvirtDomain:  # noqa: ANN401 - libvirt has no types
+def define(
+    connection: Any,  # noqa: ANN401 - libvirt has no types
+    domain_xml: str,
+    name: str,
+    *,
+    lifeline: Lifeline,
+    has_lease: bool,
+) -> LibvirtDomain:
     """Define a domain whose UUID is new, so that libvirt refuses a name that is taken.
 
     Raises:
@@ -145,7 +166,7 @@ def define(connection: Any, domain_xml: str, name: str, *, has_lease: bool) -> L
         if domain_exists(connection, name):
             raise name_taken(name) from exc
         raise
-    return LibvirtDomain(domain, has_lease=has_lease)
+    return LibvirtDomain(domain, lifeline=lifeline, has_lease=has_lease)
 
 
 def domain_exists(connection: Any, name: str) -> bool:  # noqa: ANN401 - libvirt has no types

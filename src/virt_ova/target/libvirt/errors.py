@@ -56,10 +56,12 @@ _BY_DOMAIN: Final = {
     libvirt.VIR_FROM_REMOTE: "E_CONNECT",
     libvirt.VIR_FROM_NETWORK: "E_NETWORK",
 }
+SPACE_HINT: Final = "Free some space or choose another pool with --pool."
+
 _HINTS: Final = {
     "E_CONNECT": "Check that the daemon runs and that you may use it: virsh -c URI version.",
     "E_ACCESS": "Run as root, or join the group libvirt.",
-    "E_SPACE": "Free some space or choose another pool with --pool.",
+    "E_SPACE": SPACE_HINT,
     "E_EXISTS": "Choose another name with --name.",
     "E_POOL": "See the pools with: virsh pool-list --all.",
 }

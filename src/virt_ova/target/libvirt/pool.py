@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import libvirt
 
 from virt_ova.errors import TargetError
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
+from virt_ova.target.libvirt.uri import is_local
 from virt_ova.text import quoted
 
 DEFAULT_POOL: Final = "default"
@@ -57,7 +60,7 @@ def make_default_pool(connection: Any, *, uri: str) -> Any:  # noqa: ANN401 - li
     """
     pool_xml = ET.Element("pool", {"type": "dir"})
     ET.SubElement(pool_xml, "name").text = DEFAULT_POOL
-    ET.SubElement(ET.SubElement(pool_xml, "target"), "path").text = _default_folder(uri)
+    ET.SubElement(ET.SubElement(pool_xml, "target"), "path").text = default_folder(uri)
     with translated(f"making the storage pool {quoted(DEFAULT_POOL)}", otherwise="E_POOL"):
         pool = connection.storagePoolDefineXML(ET.tostring(pool_xml, encoding="unicode"), 0)
         try:
@@ -68,6 +71,24 @@ def make_default_pool(connection: Any, *, uri: str) -> Any:  # noqa: ANN401 - li
             pool.undefine()
             raise
     return pool
+
+
+def default_folder(uri: str) -> str:
+    """Where virt-install puts the pool ``default``.
+
+    Raises:
+        TargetError: this is the session of a user on another host, whose folders are not known here (``E_POOL``).
+    """
+    if not urlsplit(uri).path.startswith("/session"):
+        return SYSTEM_FOLDER
+    if not is_local(uri):
+        raise TargetError(
+            f"{uri} has no storage pool, and where its user keeps images is not known here",
+            code="E_POOL",
+            hint=f"Make one: virsh -c {shlex.quote(uri)} pool-create-as default dir --target FOLDER",
+        )
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
+    return f"{data}/libvirt/images"
 
 
 def folder_of(pool: Any) -> Path:  # noqa: ANN401 - libvirt has no types
@@ -116,12 +137,3 @@ def _usable(pool: Any) -> Any:  # noqa: ANN401 - libvirt has no types
         if not pool.isActive():
             pool.create(0)
     return pool
-
-
-def _default_folder(uri: str) -> str:
-    """Where virt-install puts the pool ``default``."""
-    is_session = "/session" in uri
-    if not is_session:
-        return SYSTEM_FOLDER
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
-    return f"{data}/libvirt/images"

@@ -9,9 +9,13 @@ from typing import Any, Final
 import libvirt
 
 from virt_ova.disk.base import Buffer
-from virt_ova.errors import TargetError
-from virt_ova.target.libvirt.errors import absent_is_fine, translated
+from virt_ova.errors import SpaceError, TargetError
+from virt_ova.target.libvirt.errors import SPACE_HINT, absent_is_fine, translated
+from virt_ova.target.libvirt.pool import free_bytes
 from virt_ova.text import quoted
+
+HEAD_BYTES: Final = 65536
+"""So much of what is uploaded is remembered."""
 
 _CHUNK_BYTES: Final = 262120
 """Most bytes that one message of a stream carries (``VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX``)."""
@@ -23,7 +27,8 @@ class StreamSink:
     """Takes the bytes of an image in order and uploads them. Gaps are sent as holes where the host knows holes.
 
     The upload begins with the first byte. It ends on the host when `finish` returns; when the host's kernel puts it on
-    the disk is not told, because libvirt has no call for that.
+    the disk is not told, because libvirt has no call for that. What has arrived is measured then: a daemon whose write
+    fails while it is told that the stream is finished may say that all is well (seen with libvirt 9.0).
     """
 
     in_order = True
@@ -34,6 +39,7 @@ class StreamSink:
         self._stream: Any = None
         self._sends_holes = True
         self._position = 0
+        self._head = bytearray()
 
     def fileno(self) -> None:
         """There is no local file."""
@@ -64,6 +70,9 @@ class StreamSink:
             self._skip_to(size_bytes)
             stream, self._stream = self._open(), None
             stream.finish()
+            stored_bytes = int(self._volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+        if stored_bytes != size_bytes:
+            raise self._cut_short(stored_bytes, size_bytes)
 
     def abort(self) -> None:
         """Break off the upload, if one is under way. One that had failed already is over as well."""
@@ -71,6 +80,20 @@ class StreamSink:
         if stream is not None:
             with suppress(libvirt.libvirtError):
                 stream.abort()
+
+    def began_with(self, head: bytes) -> bool:
+        """Whether `head`, of `HEAD_BYTES` at most, is the beginning of what was uploaded, or of what was under way."""
+        return self._head.startswith(head)
+
+    def _cut_short(self, stored_bytes: int, size_bytes: int) -> TargetError:
+        """The error for an upload that did not arrive whole, of which the host said nothing."""
+        with translated(f"uploading {quoted(self._name)}"):
+            pool = self._volume.storagePoolLookupByVolume()
+        is_full = free_bytes(pool, is_local=False) < size_bytes - stored_bytes
+        message = f"uploading {quoted(self._name)} failed: the host has {stored_bytes} bytes of {size_bytes}"
+        if is_full:
+            return SpaceError(f"{message}, and no more room", code="E_SPACE", hint=SPACE_HINT)
+        return TargetError(message, code="E_IO", hint="See the log of the host's libvirt daemon for the reason.")
 
     def _open(self) -> Any:  # noqa: ANN401 - libvirt has no types
         """The stream, begun at the first call. A length of 0 lets the volume grow with what is sent."""
@@ -89,6 +112,7 @@ class StreamSink:
         """Send what lies between the last byte and `offset`: nothing but zeros."""
         stream, gap = self._open(), offset - self._position
         if gap and self._sends_holes:
+            self._remember(_ZEROS[: min(gap, HEAD_BYTES)])
             stream.sendHole(gap, 0)
             self._position = offset
         while self._position < offset:
@@ -96,7 +120,12 @@ class StreamSink:
 
     def _send(self, data: memoryview) -> None:
         stream = self._open()
+        self._remember(data)
         while data:
             sent = stream.send(bytes(data[:_CHUNK_BYTES]))
             self._position += sent
             data = data[sent:]
+
+    def _remember(self, data: Buffer) -> None:
+        if room := HEAD_BYTES - len(self._head):
+            self._head += data[:room]

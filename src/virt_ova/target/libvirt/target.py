@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import libvirt
@@ -19,7 +19,8 @@ from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
 from virt_ova.target.libvirt import capabilities, domain, link, volume
 from virt_ova.target.libvirt import pool as pools
-from virt_ova.target.libvirt.errors import silence, translated
+from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
+from virt_ova.target.libvirt.lifeline import Lifeline
 from virt_ova.target.libvirt.uri import is_local, without_secrets
 from virt_ova.target.names import check_file_name
 from virt_ova.text import quoted
@@ -33,11 +34,10 @@ def open_connection(uri: str, *, pool: str | None = None) -> LibvirtTarget:
         TargetError: the connection is refused (``E_CONNECT``), or there is no such pool (``E_POOL``).
     """
     silence()
-    shown = without_secrets(uri)
-    with translated(f"connecting to {quoted(shown)}", otherwise="E_CONNECT"):
+    with translated(f"connecting to {quoted(without_secrets(uri))}", otherwise="E_CONNECT"):
         connection = libvirt.open(uri)
     try:
-        return LibvirtTarget(connection, uri=shown, pool=pool, in_place=is_local(uri))
+        return LibvirtTarget(connection, uri=uri, pool=pool, in_place=is_local(uri))
     except BaseException:
         connection.close()
         raise
@@ -51,12 +51,13 @@ class LibvirtTarget:
 
         Args:
             connection: an open connection.
-            uri: what to call it.
+            uri: what it was opened with.
             pool: the pool to use; the default one when None.
             in_place: whether the daemon is on this host, so that volumes may be written as files.
         """
-        self._connection, self._uri, self._in_place = connection, uri, in_place
-        self._pool = pools.find_pool(connection, pool, uri=uri)
+        self._connection, self._uri, self._in_place = connection, without_secrets(uri), in_place
+        self._lifeline = Lifeline(uri=self._uri, connect=partial(libvirt.open, uri))
+        self._pool = pools.find_pool(connection, pool, uri=self._uri)
         self._needs_refresh = False
         self._findings: list[Finding] = []
 
@@ -109,6 +110,7 @@ class LibvirtTarget:
             self._required_pool(),
             name,
             transfer.image_format,
+            lifeline=self._lifeline,
             in_place=self._in_place,
             backing=backing,
         )
@@ -125,7 +127,7 @@ class LibvirtTarget:
         }
         described = identified(domain_xml(machine, sources=sources), uuid or new_uuid())
         has_lease = any(nic.connection.kind is ConnectionKind.NETWORK for nic in machine.nics)
-        return domain.define(self._connection, described, machine.name, has_lease=has_lease)
+        return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, has_lease=has_lease)
 
     def close(self) -> None:
         """Release the connection; one that is broken is released as well."""
@@ -167,8 +169,9 @@ class LibvirtTarget:
             )
 
     def _check_space(self, need: int) -> None:
-        """Refuse when the pool has less than `need` bytes."""
+        """Refuse when the pool has less than `need` bytes, or cannot be made."""
         if self._pool is None:
+            pools.default_folder(self._uri)
             return
         free = pools.free_bytes(self._pool, is_local=self._in_place)
         if need > free:
@@ -176,7 +179,7 @@ class LibvirtTarget:
                 f"the storage pool {quoted(self._pool.name())} has {format_bytes(free)} free, "
                 f"the images need {format_bytes(need)}",
                 code="E_SPACE",
-                hint="Free some space or choose another pool with --pool.",
+                hint=SPACE_HINT,
             )
 
 

@@ -7,6 +7,7 @@ it lays nothing out under us. Its real format is seen when the pool is refreshed
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -18,7 +19,8 @@ from virt_ova.errors import TargetError
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import ImageFormat
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
-from virt_ova.target.libvirt.stream import StreamSink
+from virt_ova.target.libvirt.lifeline import Lifeline, when_free
+from virt_ova.target.libvirt.stream import HEAD_BYTES, StreamSink
 from virt_ova.text import quoted
 
 
@@ -31,11 +33,12 @@ class LibvirtVolume:
         pool: str,
         volume: Any,  # noqa: ANN401 - libvirt has no types
         sink: FileSink | StreamSink,
+        lifeline: Lifeline,
         image_format: ImageFormat,
         backing: Backing | None = None,
     ) -> None:
         """Own `volume` and `sink`; use `create_volume`."""
-        self._pool, self._volume, self._sink = pool, volume, sink
+        self._pool, self._volume, self._sink, self._lifeline = pool, volume, sink, lifeline
         self.image_format, self.backing = image_format, backing
         self._name, self._path = str(volume.name()), str(volume.path())
 
@@ -74,7 +77,23 @@ class LibvirtVolume:
                     )
             case StreamSink():
                 self._sink.abort()
-        delete(self._volume, self._name)
+        by_hand = f"vol-delete --pool {shlex.quote(self._pool)} {shlex.quote(self._name)}"
+        self._lifeline.take_back(lambda: delete(self._volume, self._name), self._discard_anew, by_hand=by_hand)
+
+    def _discard_anew(self, connection: Any) -> None:  # noqa: ANN401 - libvirt has no types
+        """Remove the volume over another connection, where it must be looked for by its name.
+
+        So what is found is removed only if it is the file that is open here, or has not a byte that was not uploaded.
+        """
+        with translated(f"looking for the storage pool {quoted(self._pool)}"):
+            pool = connection.storagePoolLookupByName(self._pool)
+        if (found := find_volume(pool, self._name)) is None:
+            return
+        if isinstance(self._sink, StreamSink) and not self._sink.began_with(_head(connection, found)):
+            raise TargetError(
+                f"the volume {quoted(self._name)} does not begin with what was uploaded; it is left", code="E_CHANGED"
+            )
+        delete(found, self._name)
 
 
 def create_volume(
@@ -83,6 +102,7 @@ def create_volume(
     name: str,
     image_format: ImageFormat,
     *,
+    lifeline: Lifeline,
     in_place: bool,
     backing: Backing | None = None,
 ) -> LibvirtVolume:
@@ -103,6 +123,7 @@ def create_volume(
                 pool=pool.name(),
                 volume=volume,
                 sink=sink or StreamSink(connection, volume, name),
+                lifeline=lifeline,
                 image_format=image_format,
                 backing=backing,
             )
@@ -114,7 +135,7 @@ def create_volume(
 def delete(volume: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types
     """Delete a volume that may be gone already. Raises `TargetError` when it stays."""
     with translated(f"removing the volume {quoted(name)}"), absent_is_fine(libvirt.VIR_ERR_NO_STORAGE_VOL):
-        volume.delete(0)
+        when_free(lambda: volume.delete(0))
 
 
 def find_volume(pool: Any, name: str) -> Any:  # noqa: ANN401 - libvirt has no types
@@ -135,6 +156,18 @@ def volume_exists(name: str, pool: str) -> TargetError:
 
 def _exists(pool: Any, name: str) -> bool:  # noqa: ANN401 - libvirt has no types
     return find_volume(pool, name) is not None
+
+
+def _head(connection: Any, volume: Any) -> bytes:  # noqa: ANN401 - libvirt has no types
+    """The first bytes of a volume, `HEAD_BYTES` if it has so many. Raises `TargetError`."""
+    head = bytearray()
+    with translated("reading a volume"):
+        stream = connection.newStream(0)
+        volume.download(stream, 0, HEAD_BYTES, 0)
+        while chunk := stream.recv(HEAD_BYTES):
+            head += chunk
+        stream.finish()
+    return bytes(head)
 
 
 def _volume_xml(name: str) -> str:

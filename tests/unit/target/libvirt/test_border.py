@@ -12,6 +12,7 @@ from virt_ova.plan.machine import FirmwareKind
 from virt_ova.target.libvirt.capabilities import interpret
 from virt_ova.target.libvirt.driver import LibvirtDriver
 from virt_ova.target.libvirt.errors import absent_is_fine, silence, translated
+from virt_ova.target.libvirt.pool import default_folder
 from virt_ova.target.libvirt.uri import is_local, without_secrets
 
 
@@ -42,6 +43,31 @@ def test_secrets_are_not_shown(uri: str, shown: str) -> None:
 )
 def test_where_the_daemon_is(uri: str, local: bool) -> None:  # noqa: FBT001 - a table
     assert is_local(uri) is local
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [
+        ("qemu:///system", "/var/lib/libvirt/images"),
+        ("qemu+ssh://sessions.example/system?socket=/session", "/var/lib/libvirt/images"),
+        ("qemu:///session", "/data/libvirt/images"),
+    ],
+)
+def test_where_the_default_pool_is_made(uri: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert default_folder(uri) == folder
+
+
+def test_the_folders_of_a_user_on_another_host_are_not_guessed() -> None:
+    with pytest.raises(
+        TargetError,
+        match=r"^qemu\+ssh://host/session has no storage pool, and where its user keeps images is not known here$",
+    ) as caught:
+        default_folder("qemu+ssh://host/session")
+    assert (caught.value.code, caught.value.hint) == (
+        "E_POOL",
+        "Make one: virsh -c qemu+ssh://host/session pool-create-as default dir --target FOLDER",
+    )
 
 
 def failure(code: int, domain: int = libvirt.VIR_FROM_NONE, number: int = -1) -> libvirt.libvirtError:
