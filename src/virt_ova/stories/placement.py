@@ -19,7 +19,7 @@ from virt_ova.disk.qcow2.transplant import TransplantLayout
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
 from virt_ova.disk.transplant import TooManyExpandedError, can_transplant, transplant_disk
-from virt_ova.errors import DiskError
+from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package
@@ -206,7 +206,11 @@ class Placement:
             monitor.advance(step, done_bytes)
 
         with held_back() as held:  # an exception out of nowhere breaks the thread pool's own locks
-            self.ways[0].fill(sink, check, advance)
+            try:
+                self.ways[0].fill(sink, check, advance)
+            except TargetError:
+                held.deliver()  # the terminal's Ctrl-C stops the ssh below a remote connection, too
+                raise
         if check:
             check.finish()
 
@@ -240,12 +244,15 @@ def open_placement(
     if package.compression_of(member):
         return _open_gzipped(package, member, capacity_bytes, image_format, mode)
     reader = open_disk(member)
+    if mode is DiskMode.LINK:
+        link = open_link(package, member, reader, image_format)
+        check_capacity(member, link.block_map, capacity_bytes)
+        capacity_bytes = link.block_map.capacity_bytes
+        return Placement(package=package, member=member, capacity_bytes=capacity_bytes, ways=[link], findings=[])
     block_map = reader.block_map
     check_capacity(member, block_map, capacity_bytes)
     ways = [Expansion(member, reader, _writer(block_map, image_format))]
     findings = []
-    if mode is DiskMode.LINK:
-        ways = [open_link(package, member, reader, image_format)]
     if mode is DiskMode.TRANSPLANT:
         if problem := _transplant_problem(reader, image_format):
             findings.append(not_transplanted(member, problem))
