@@ -21,7 +21,7 @@ from virt_ova.package.verify import Trust
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
-from virt_ova.source.base import Passing, Rest
+from virt_ova.source.base import MemberName, Passing, Rest
 from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.stories.delivery import CreateImage, Delivery, Image
 from virt_ova.stories.inflation import forward_size_bytes, forward_writer
@@ -42,6 +42,7 @@ class PassingSupply:
         self._verify, self._monitor = verify, monitor
         self._hashes = PassingHashes(package.manifest)
         self._images: dict[str, Image] = {}
+        self._used: dict[str, MemberName] = {}
         self._findings: list[Finding] = []
 
     def check(self) -> Mapping[str, int]:
@@ -77,23 +78,16 @@ class PassingSupply:
                 where=printable(transfer.member),
                 hint=SAVE_FIRST,
             )
-        resolved, file = self._file(transfer)
+        resolved, file = _file(self._package, transfer)
         if not resolved.is_awaited:
             resolved.require_member()
         if resolved.compression or file.chunk_bytes:
             how = "compressed" if resolved.compression else "in chunks"
             raise _out_of_turn(f"the file {quoted(transfer.member)} is {how}, expected it as it is in such a package")
 
-    def _file(self, transfer: Transfer) -> tuple[PackageFile, File]:
-        """What References says of the file of `transfer`. Raises `PackageError`."""
-        for resolved, file in zip(self._package.files, self._package.envelope.files, strict=True):
-            if transfer.member in {resolved.name, *hrefs(file)}:
-                return resolved, file
-        raise self._package.no_file(transfer.member)
-
     def _expected_bytes(self, transfer: Transfer) -> int:
         """What the image will take: what the descriptor estimates, else the size of the file, else nothing is known."""
-        resolved, file = self._file(transfer)
+        resolved, file = _file(self._package, transfer)
         populated = (disk.populated_bytes for disk in self._package.envelope.disks if disk.file_ref == file.id)
         return next((size for size in populated if size), resolved.size or 0)
 
@@ -107,20 +101,22 @@ class PassingSupply:
 
     def _take(self, passing: Passing, create: CreateImage) -> None:
         """Use a member, or drop it; what can be known of its digest is checked at once."""
-        check = self._package.digest_check(passing.member) if self._verify else None
+        if self._verify:
+            self._package.digest_check(passing.member)
         transfer = next((each for each in self._transfers if self._fills(passing, each)), None)
         if transfer:
             self._copy(passing, transfer, create)
         elif self._verify:
             self._hashes.pass_over(passing, self._monitor)
-        if check and (expected := self._package.expected_digest(passing.member)):
+        expected = self._package.expected_digest(passing.member)
+        if self._verify and expected:
             self._hashes.check(passing.member, expected, self._monitor).finish()
 
     def _fills(self, passing: Passing, transfer: Transfer) -> bool:
         """Whether the file of `transfer` is this member."""
-        return (
-            bool(transfer.member) and transfer.id not in self._images and passing.name in hrefs(self._file(transfer)[1])
-        )
+        if not transfer.member or transfer.id in self._used:
+            return False
+        return passing.name in hrefs(_file(self._package, transfer)[1])
 
     def _copy(self, passing: Passing, transfer: Transfer, create: CreateImage) -> None:
         """Fill the image of `transfer`."""
@@ -133,25 +129,25 @@ class PassingSupply:
                 held.deliver()
                 self._monitor.advance(step, done_bytes)
 
-            disk = open_forward(_Waiting(passing, held), size_bytes=member.size)
-            check_capacity(member, disk.block_map, transfer.capacity_bytes or None)
-            sink = create(transfer, forward_size_bytes(disk.block_map, transfer.image_format), None)
             writer = forward_writer(transfer.image_format)
             try:
+                disk = open_forward(_Waiting(passing, held), size_bytes=member.size)
+                check_capacity(member, disk.block_map, transfer.capacity_bytes or None)
+                sink = create(transfer, forward_size_bytes(disk.block_map, transfer.image_format), None)
                 copy_forward(disk, sink, writer=writer, hasher=hasher, advance=advance)
             except (SourceError, TargetError):
                 held.deliver()  # the terminal's Ctrl-C stops the program before us, and ssh below us, too
                 raise
         self._monitor.end(step)
+        self._used[transfer.id] = member.name
         self._images[transfer.id] = Image(capacity_bytes=disk.block_map.capacity_bytes, mode=DiskMode.EXPAND)
         if transfer.mode is DiskMode.TRANSPLANT:
             self._findings.append(not_transplanted(member, "its package can only be read from front to back"))
 
     def _check_complete(self, package: Package) -> None:
-        """Every image was filled."""
+        """Every image was filled, and from the member that the package means now that all of it is known."""
         for transfer in self._transfers:
-            if transfer.id not in self._images:
-                package.member(self._file(transfer)[0].name)
+            if transfer.member and _file(package, transfer)[0].require_member().name != self._used.get(transfer.id):
                 raise _out_of_turn(f"the file {quoted(transfer.member)} came in a way that could not be used")
 
     def _check_digests(self, package: Package) -> Trust:
@@ -160,6 +156,14 @@ class PassingSupply:
         for name, expected in package.manifest.entries.items() if package.manifest else ():
             self._hashes.check(package.archive.members[name], expected, SilentMonitor()).finish()
         return trust
+
+
+def _file(package: Package, transfer: Transfer) -> tuple[PackageFile, File]:
+    """What References says of the file of `transfer`. Raises `PackageError` (``E_PKG_FILE``)."""
+    for resolved, file in zip(package.files, package.envelope.files, strict=True):
+        if transfer.member in {resolved.name, *hrefs(file)}:
+            return resolved, file
+    raise package.no_file(transfer.member)
 
 
 class _Waiting:
