@@ -17,6 +17,7 @@ from typing import Final, Self
 from virt_ova.disk.base import Buffer
 from virt_ova.disk.direct import DirectFile
 from virt_ova.errors import SpaceError, TargetError
+from virt_ova.paths import PATH_ERRORS, path_problem
 from virt_ova.text import quoted
 
 _BATCH: Final = 1024
@@ -49,7 +50,7 @@ class FileSink:
         """
         try:
             return cls(path, os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
-        except OSError as exc:
+        except PATH_ERRORS as exc:
             raise file_error(exc, path, "made") from exc
 
     @classmethod
@@ -172,16 +173,17 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def file_error(exc: OSError, path: Path, done: str) -> TargetError:
-    """The error for `path` that could not be `done` (``written``, ``removed``)."""
-    name, reason = quoted(str(path)), os.strerror(exc.errno) if exc.errno else str(exc)
-    if exc.errno in _FULL:
+def file_error(exc: BaseException, path: Path, done: str) -> TargetError:
+    """The error for `path` that could not be `done` (``written``, ``removed``), because of one of `PATH_ERRORS`."""
+    name, reason = quoted(str(path)), path_problem(exc)
+    number = exc.errno if isinstance(exc, OSError) else None
+    if number in _FULL:
         return SpaceError(
             f"{name} could not be {done}: {reason}",
             code="E_SPACE",
             hint="Free some space or choose another pool or folder, then run the install again.",
         )
-    if exc.errno == errno.EEXIST:
+    if number == errno.EEXIST:
         return TargetError(
             f"{name} exists already", code="E_EXISTS", hint="Choose another name, or remove what is there."
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from virt_ova.errors import SourceError
+from virt_ova.paths import PATH_ERRORS
 from virt_ova.source.base import Archive, Member, MemberName, truncated
 from virt_ova.source.file import OPEN_FLAGS, LocalFile, cannot_open
 from virt_ova.source.names import check_member_name, is_apple_double
@@ -43,7 +44,7 @@ class Folder:
     def __init__(self, path: str) -> None:
         try:
             self._descriptor = os.open(path, _DIRECTORY_FLAGS)
-        except OSError as exc:
+        except PATH_ERRORS as exc:
             raise cannot_open(path, exc) from exc
         self._files: dict[MemberName, LocalFile] = {}
         self.name = path

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Self
 
 from virt_ova.errors import SourceError
+from virt_ova.paths import PATH_ERRORS, path_problem
 from virt_ova.source.base import truncated
 from virt_ova.text import printable, quoted
 
@@ -78,7 +79,7 @@ class LocalFile:
         """
         try:
             descriptor = os.open(path, OPEN_FLAGS)
-        except OSError as exc:
+        except PATH_ERRORS as exc:
             raise cannot_open(path, exc) from exc
         return cls(descriptor, path)
 
@@ -169,12 +170,9 @@ def open_file_object(file: BinaryIO) -> tuple[LocalFile | OpenFile, int]:
     return LocalFile(os.dup(file.fileno()), name), start
 
 
-def cannot_open(name: str, exc: OSError) -> SourceError:
-    """The error for a file that the system would not open."""
-    return SourceError(
-        f"{quoted(name)} cannot be opened: {printable(exc.strerror or str(exc))}",
-        code="E_SOURCE_OPEN",
-    )
+def cannot_open(name: str, exc: BaseException) -> SourceError:
+    """The error for a file that the system would not open; `exc` is one of `virt_ova.paths.PATH_ERRORS`."""
+    return SourceError(f"{quoted(name)} cannot be opened: {path_problem(exc)}", code="E_SOURCE_OPEN")
 
 
 def _check_regular(descriptor: int, name: str) -> None:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import BinaryIO
 
 from virt_ova.errors import SourceError
@@ -95,7 +94,7 @@ def _open_url(url: str, keeps: Keeps) -> Archive:
 
 
 def _open_path(path: str, keeps: Keeps) -> Archive:
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - false for a path that cannot be examined; opening it tells why
         return open_directory(path)
     if path.lower().endswith(".ovf"):
         return open_descriptor(path)

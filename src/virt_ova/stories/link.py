@@ -8,7 +8,6 @@ would see a damaged disk.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.vmdk.reader import VmdkReader
 from virt_ova.errors import DiskError
 from virt_ova.package.package import Package
+from virt_ova.paths import is_text
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
@@ -30,9 +30,6 @@ from virt_ova.text import quoted
 from virt_ova.units import KIB, SECTOR_BYTES
 
 _CLUSTER_BYTES: Final = 64 * KIB
-_UNUSABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Characters of a path that JSON or XML cannot hold, or that nobody should have to read."""
-
 _DRIVERS: Final = {
     DiskFormat.VMDK_STREAM: "vmdk",
     DiskFormat.VMDK_SPARSE: "vmdk",
@@ -146,7 +143,7 @@ def _path_of(member: Member, descriptor: int, status: os.stat_result) -> str:
         raise _refused(
             member, f"{quoted(str(path))} does not lead to the open package", "Open the package by its path."
         )
-    if _UNUSABLE.search(str(path)):
+    if not is_text(str(path)):
         raise _refused(
             member,
             f"the path {quoted(str(path))} has control characters or is not UTF-8",

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, cast
 
 from virt_ova.errors import TargetError
+from virt_ova.paths import is_text
 from virt_ova.target.base import Driver, Target
 from virt_ova.text import printable, quoted, without_password
 
@@ -51,6 +52,11 @@ def open_target(uri: str, *, pool: str | None = None) -> Target:
     Raises:
         TargetError: no driver serves the scheme or the driver cannot be used (``E_TARGET``), or the driver refuses.
     """
+    if not is_text(uri):
+        raise TargetError(
+            f"the connection URI {quoted(without_password(uri))} has control characters or is not UTF-8",
+            code="E_TARGET",
+        )
     scheme = scheme_of(uri)
     known = {point.name: point for point in entry_points(group=GROUP)}
     if (point := known.get(scheme)) is None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.build.dead_end import dead_end
 from tests.build.ova import build_folder, build_ova
 from virt_ova.errors import SourceError
 from virt_ova.source.opener import PackageSource, open_archive
+from virt_ova.text import quoted
 
 MEMBERS = [("a.ovf", b"<Envelope/>"), ("a.vmdk", b"0123")]
 
@@ -53,6 +55,36 @@ def test_other_urls_are_refused_clearly(source: str) -> None:
     assert error.code == "E_SOURCE_KIND"
     assert error.message == "the source is a URL, expected a path, an http(s) URL, or - for standard input"
     assert error.hint == "Save the package to a file first."
+
+
+@pytest.mark.parametrize("suffix", ["", ".ovf"])
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("n" * 300 + "/a", "File name too long"),
+        ("loop/a", "Too many levels of symbolic links"),
+        ("file/a", "Not a directory"),
+        ("\ud800/a", "it has a character that no file name here can have"),
+        ("a\0/b", "it has a NUL character"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, problem: str, suffix: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path)
+    error = refusal(path + suffix)
+    named = quoted(path.rpartition("/")[0] if suffix else path)
+    assert (error.code, error.message) == ("E_SOURCE_OPEN", f"{named} cannot be opened: {problem}")
+
+
+@pytest.mark.parametrize("name", ["a.ova", "d/a.ovf"])
+def test_a_path_below_a_folder_that_may_not_be_entered_is_refused(name: str) -> None:
+    with dead_end() as folder:
+        error = refusal(folder / name)
+    opened = folder / "d" if name.endswith("ovf") else folder / name
+    assert (error.code, error.message) == ("E_SOURCE_OPEN", f"'{opened}' cannot be opened: Permission denied")
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from virt_ova.errors import TargetError
 from virt_ova.target import registry
 from virt_ova.target.directory.driver import DirectoryTarget
+from virt_ova.text import quoted
 
 
 def test_the_drivers_that_come_with_us() -> None:
@@ -52,13 +53,20 @@ def test_a_folder_is_opened(tmp_path: Path) -> None:
     assert target.uri == f"dir:{tmp_path}"
 
 
-@pytest.mark.parametrize("uri", ["vbox:///session", "/srv/machines", "", "a\x1b[31m:x"])
+@pytest.mark.parametrize("uri", ["vbox:///session", "/srv/machines", "", "a[31m:x"])
 def test_an_unknown_scheme_lists_the_known(uri: str) -> None:
     with pytest.raises(TargetError, match=r"^no driver installs to '.*', expected a URI .* one of dir:, ") as caught:
         registry.open_target(uri)
     assert caught.value.code == "E_TARGET"
     assert caught.value.hint == "A folder is written dir:PATH, the local hypervisor qemu:///system."
-    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["a\x1b[31m:x", "dir:/srv\n", "dir:/srv/\udcff", "qemu:///system\0"])
+def test_a_uri_that_is_no_text_is_refused(uri: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        registry.open_target(uri)
+    message = f"the connection URI {quoted(uri)} has control characters or is not UTF-8"
+    assert (caught.value.code, caught.value.message) == ("E_TARGET", message)
 
 
 @pytest.fixture

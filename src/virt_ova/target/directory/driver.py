@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Final, cast
 from virt_ova.disk.sink import FileSink, file_error, write_new
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.findings import Finding
+from virt_ova.paths import PATH_ERRORS, is_text, path_problem
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine
@@ -66,10 +68,7 @@ class DirectoryDriver:
         path = path.removeprefix("//") if path.startswith("///") else path
         if not path or path.startswith("//") or "\0" in path:
             raise TargetError(f"{quoted(uri)} names no folder, expected dir:PATH or dir:///PATH", code="E_CONNECT")
-        folder = Path(path).expanduser().absolute()
-        if folder.exists() and not folder.is_dir():
-            raise TargetError(f"{quoted(str(folder))} is not a folder", code="E_CONNECT")
-        return DirectoryTarget(folder)
+        return DirectoryTarget(_folder(path))
 
 
 class DirectoryTarget:
@@ -186,6 +185,32 @@ class DirectoryTarget:
             folder = MachineFolder.make(self.path / check_file_name(machine_name, "the machine name"))
             self._folders[machine_name] = folder
         return folder
+
+
+def _folder(text: str) -> Path:
+    """The folder that is meant by `text`, absolute; it need not exist. Raises `TargetError`."""
+    try:
+        folder = Path(text).expanduser().absolute()
+        is_folder = _is_folder_or_free(folder)
+    except (*PATH_ERRORS, RuntimeError) as exc:  # the last one for the home of nobody
+        raise TargetError(f"the folder {quoted(text)} cannot be used: {path_problem(exc)}", code="E_CONNECT") from exc
+    if not is_folder:
+        raise TargetError(f"{quoted(str(folder))} is not a folder", code="E_CONNECT")
+    if not is_text(str(folder)):
+        raise TargetError(
+            f"the folder {quoted(str(folder))} cannot be used: its path has control characters or is not UTF-8, "
+            f"and {DOMAIN_FILE} has to name it",
+            code="E_CONNECT",
+        )
+    return folder
+
+
+def _is_folder_or_free(path: Path) -> bool:
+    """Whether `path` is a folder, or nothing is there. Raises `OSError` when that cannot be told."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _bootable_firmware() -> frozenset[FirmwareKind]:

@@ -31,7 +31,7 @@ class MachineFolder:
             TargetError: it exists (``E_EXISTS``) or cannot be made (``E_IO``).
             SpaceError: no room (``E_SPACE``).
         """
-        missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+        missing = [folder for folder in (path.parent, *path.parent.parents) if not os.path.lexists(folder)]
         made: list[Path] = []
         for folder in [*reversed(missing), path]:
             try:
@@ -123,9 +123,8 @@ def folder_exists(path: Path) -> TargetError:
 
 def free_bytes(path: Path) -> int:
     """Free space where `path` is, or will be. Raises `TargetError` when that cannot be told."""
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
     try:
-        status = os.statvfs(existing)
+        status = os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
     except OSError as exc:
-        raise file_error(exc, existing, "examined") from exc
+        raise file_error(exc, path, "examined") from exc
     return status.f_bavail * status.f_frsize

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.build.dead_end import dead_end
 from tests.build.plans import machine, plan, talking_boot_sector, transfer
 from virt_ova.errors import TargetError
 from virt_ova.plan.inputs import Backing
@@ -21,6 +22,7 @@ from virt_ova.target.directory.domain import FolderDomain, running_pid, stop
 from virt_ova.target.directory.driver import DirectoryTarget
 from virt_ova.target.directory.folder import MachineFolder
 from virt_ova.target.directory.script import run_script
+from virt_ova.text import quoted
 
 SIZE = 1 << 20
 
@@ -63,6 +65,49 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"file' is not a folder$") as caught:
         DRIVER.open(f"dir:{tmp_path}/file")
     assert caught.value.code == "E_CONNECT"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("n" * 300, "File name too long"),
+        ("~nobody-has-this-name/m", "Could not determine home directory"),
+        ("loop/m", "Too many levels of symbolic links"),
+        ("file/m", "Not a directory"),
+        ("a\x1bb", "its path has control characters or is not UTF-8, and domain.xml has to name it"),
+    ],
+)
+def test_a_folder_that_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, problem: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError) as caught:
+        DRIVER.open(f"dir:{path}")
+    shown = quoted(str(tmp_path / path) if "\x1b" in path else path)
+    assert (caught.value.code, caught.value.message) == ("E_CONNECT", f"the folder {shown} cannot be used: {problem}")
+
+
+def test_a_folder_below_one_that_may_not_be_entered_is_refused() -> None:
+    with dead_end() as folder, pytest.raises(TargetError) as caught:
+        DRIVER.open(f"dir:{folder}/m")
+    error = caught.value
+    assert (error.code, error.message) == ("E_CONNECT", f"the folder '{folder}/m' cannot be used: Permission denied")
+
+
+def test_a_folder_relative_to_one_that_is_gone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(TargetError) as caught:
+        DRIVER.open("dir:m")
+    error = caught.value
+    assert (error.code, error.message) == (
+        "E_CONNECT",
+        "the folder 'm' cannot be used: No such file or directory",
+    )
 
 
 def test_a_machine_is_a_private_folder_with_everything_in_it(tmp_path: Path) -> None:
