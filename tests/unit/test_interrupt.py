@@ -51,6 +51,36 @@ def test_a_second_signal_after_a_while_is_raised_again(monkeypatch: pytest.Monke
         signal.raise_signal(signal.SIGINT)
 
 
+def test_a_wait_in_a_held_back_block_can_be_ended() -> None:
+    raise_on_stop_signals()
+    steps = []
+
+    def work() -> None:
+        with held_back() as held:
+            with held.let_through():
+                steps.append("waited")
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("held")
+            with held.let_through():
+                steps.append("never")
+
+    with pytest.raises(Interrupted, match=r"^SIGTERM$"):
+        work()
+    assert steps == ["waited", "held"]
+
+
+def test_a_signal_in_a_wait_is_raised_there() -> None:
+    raise_on_stop_signals()
+
+    def work() -> None:
+        with held_back() as held, held.let_through():
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("it was held back")
+
+    with pytest.raises(Interrupted, match=r"^SIGINT$"):
+        work()
+
+
 def test_what_is_held_back_comes_once_the_block_is_done() -> None:
     steps = []
 
