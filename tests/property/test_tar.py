@@ -2,15 +2,18 @@
 
 import io
 import tarfile
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.build.pipes import reader_of
 from tests.build.tar import END, header, long_name, member, pax
 from virt_ova.errors import SourceError
-from virt_ova.source.base import MemberName
+from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.file import OpenFile
 from virt_ova.source.names import MAX_NAME_BYTES, duplicate_key
+from virt_ova.source.pipe import open_passing
 from virt_ova.source.tar import index_tar
 
 PART = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/\\:"), min_size=1, max_size=40)
@@ -71,12 +74,27 @@ def test_damage_gives_members_inside_the_file_or_an_error_of_ours(
             block = data[start : start + 148] + b" " * 8 + data[start + 156 : start + 512]
             data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
     source = OpenFile(io.BytesIO(bytes(data[:length])), "x")
-    try:
-        members = list(index_tar(source).members.values())
-        problem = None
-    except SourceError as exc:
-        members, problem = [], exc
+    members, problem = attempt(lambda: index_tar(source))
     assert problem is None or (problem.code.startswith(("E_TAR_", "E_NOT_OVA")) and str(problem).isprintable())
     for found in members:
         assert found.offset + found.size <= source.size
         assert len(found.read()) == found.size
+    members_of_pipe, problem_of_pipe = attempt(lambda: passed(bytes(data[:length])))
+    assert (members_of_pipe, problem_of_pipe is None) == (members, problem is None)
+
+
+def attempt(index: Callable[[], Archive]) -> tuple[list[Member], SourceError | None]:
+    try:
+        return list(index().members.values()), None
+    except SourceError as exc:
+        return [], exc
+
+
+def passed(data: bytes) -> Archive:
+    """The archive that is seen while `data` passes once."""
+    archive = open_passing(reader_of(data, piece=100), keeps=lambda name: name.endswith(".ovf"))
+    if archive.rest is None:
+        return archive
+    for _ in archive.rest:
+        continue
+    return archive.rest.archive()

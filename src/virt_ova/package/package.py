@@ -207,9 +207,10 @@ class Package:
 
 
 def open_package(source: PackageSource) -> Package:
-    """Open the package at `source`: a path of an OVA, a folder or a descriptor, or an open binary file.
+    """Open the package at `source`: a path of an OVA, a folder or a descriptor, a URL, ``-``, or an open file.
 
-    An open file is read from its current position, and stays open.
+    An open file is read from its current position, and stays open. Of what can only be read from front to back (a
+    pipe, a gzip'd OVA) the beginning is read, up to the first disk; `Package.whole` and `Package.verify` read on.
 
     Raises:
         SourceError: there is no package, or it cannot be read.
