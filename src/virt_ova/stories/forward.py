@@ -96,7 +96,9 @@ class PassingSupply:
             self._package, None, capacity_bytes=transfer.capacity_bytes, image_format=transfer.image_format
         )
         sink = create(transfer, placement.size_bytes, None)
-        placement.write(sink, verify=self._verify, monitor=self._monitor)
+        self._monitor.begin(placement.step)
+        placement.write(sink, verify=self._verify)
+        self._monitor.end(placement.step)
         self._images[transfer.id] = Image(capacity_bytes=placement.capacity_bytes, mode=placement.mode)
 
     def _take(self, passing: Passing, create: CreateImage) -> None:

@@ -25,7 +25,6 @@ from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
-from virt_ova.progress import Monitor
 from virt_ova.source.base import Member
 from virt_ova.stories.inflation import Inflation
 from virt_ova.stories.link import Link, open_link
@@ -177,8 +176,14 @@ class Placement:
         way = self.ways[0]
         return way.backing if isinstance(way, Link) else None
 
-    def write(self, sink: Sink, *, verify: bool, monitor: Monitor) -> None:
-        """Fill `sink`; check the manifest meanwhile when `verify` is set.
+    @property
+    def step(self) -> str:
+        """What filling it is called."""
+        done = "Linking" if self.mode is DiskMode.LINK else "Copying"
+        return f"{done} {printable(self.member.name)}" if self.member else "Making a blank disk"
+
+    def write(self, sink: Sink, *, verify: bool, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Fill `sink`; check the manifest meanwhile when `verify` is set, and tell `advance` of every so many bytes.
 
         Raises:
             DigestError: the bytes differ from the manifest (``E_DIGEST``).
@@ -186,24 +191,20 @@ class Placement:
             SourceError: the package cannot be read, or changed.
             TargetError: the sink cannot be written.
         """
-        done = "Linking" if self.mode is DiskMode.LINK else "Copying"
-        step = f"{done} {printable(self.member.name)}" if self.member else "Making a blank disk"
-        monitor.begin(step, self.member.size if self.member else None)
         try:
-            self._fill(sink, step, verify=verify, monitor=monitor)
+            self._fill(sink, advance, verify=verify)
         except TooManyExpandedError as exc:
             self.ways.pop(0)
             self.findings.append(not_transplanted(self.member, exc.message))
-            self._fill(sink, step, verify=verify, monitor=monitor)
+            self._fill(sink, advance, verify=verify)
         self.package.archive.check_unchanged()
-        monitor.end(step)
 
-    def _fill(self, sink: Sink, step: str, *, verify: bool, monitor: Monitor) -> None:
+    def _fill(self, sink: Sink, tell: Callable[[int], None], *, verify: bool) -> None:
         check = self.package.digest_check(self.member) if verify and self.member else None
 
         def advance(done_bytes: int) -> None:
             held.deliver()
-            monitor.advance(step, done_bytes)
+            tell(done_bytes)
 
         with held_back() as held:  # an exception out of nowhere breaks the thread pool's own locks
             try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
+from virt_ova.disk.base import Sink
 from virt_ova.package.package import Package
 from virt_ova.package.verify import Trust
 from virt_ova.plan.inputs import Backing
-from virt_ova.plan.plan import Transfer
+from virt_ova.plan.plan import DiskMode, Transfer
 from virt_ova.progress import Monitor
 from virt_ova.stories.delivery import CreateImage, Delivery, Image
 from virt_ova.stories.forward import PassingSupply
 from virt_ova.stories.placement import Placement, open_placement
+from virt_ova.stories.together import Copy, copy_together
 
 
 class Supply(Protocol):
@@ -79,11 +82,10 @@ class PlacedSupply:
         return [placement.backing for placement in self._placements.values() if placement.backing]
 
     def fill(self, create: CreateImage) -> Delivery:
-        """See `Supply.fill`."""
-        for transfer in self._transfers:
-            placement = self._placements[transfer.id]
-            sink = create(transfer, placement.size_bytes, placement.backing)
-            placement.write(sink, verify=self._verify, monitor=self._monitor)
+        """See `Supply.fill`; makes all images, and fills several as one step."""
+        pairs = [(self._placements[transfer.id], self._create(transfer, create)) for transfer in self._transfers]
+        if pairs:
+            self._copy(pairs)
         placed = self._placements.values()
         return Delivery(
             package=self._package,
@@ -95,6 +97,22 @@ class PlacedSupply:
             findings=tuple(finding for placement in placed for finding in placement.findings),
         )
 
+    def _create(self, transfer: Transfer, create: CreateImage) -> Sink:
+        placement = self._placements[transfer.id]
+        return create(transfer, placement.size_bytes, placement.backing)
+
+    def _copy(self, pairs: Sequence[tuple[Placement, Sink]]) -> None:
+        """Fill every sink, side by side where bytes can be read and written in places."""
+        step, total_bytes = _step_of([placement for placement, _ in pairs])
+        advance = partial(self._monitor.advance, step)
+        self._monitor.begin(step, total_bytes)
+        if len(pairs) > 1 and all(_is_local(placement, sink) for placement, sink in pairs):
+            copy_together([_copy_of(placement, sink, verify=self._verify) for placement, sink in pairs], advance)
+        else:
+            for placement, sink in pairs:
+                placement.write(sink, verify=self._verify, advance=advance)
+        self._monitor.end(step)
+
     def _open(self, transfer: Transfer) -> Placement:
         return open_placement(
             self._package,
@@ -103,3 +121,22 @@ class PlacedSupply:
             image_format=transfer.image_format,
             mode=transfer.mode,
         )
+
+
+def _copy_of(placement: Placement, sink: Sink, *, verify: bool) -> Copy:
+    return lambda advance: placement.write(sink, verify=verify, advance=advance)
+
+
+def _is_local(placement: Placement, sink: Sink) -> bool:
+    """Whether both ends can be used from several threads; a line to another host is not faster for being shared."""
+    member = placement.member
+    return not sink.in_order and (member is None or member.source.fileno() is not None)
+
+
+def _step_of(placements: Sequence[Placement]) -> tuple[str, int | None]:
+    """What it is called to fill all of these, and how many bytes of the package that takes."""
+    sizes = [placement.member.size for placement in placements if placement.member]
+    if len(placements) == 1:
+        return placements[0].step, sum(sizes) if sizes else None
+    done = "Linking" if all(placement.mode is DiskMode.LINK for placement in placements) else "Copying"
+    return f"{done} {len(placements)} disks", sum(sizes)

@@ -18,7 +18,6 @@ from virt_ova.disk.sink import FileSink
 from virt_ova.errors import DigestError, DiskError
 from virt_ova.package.package import Package, open_package
 from virt_ova.plan.plan import DiskMode, ImageFormat
-from virt_ova.progress import SilentMonitor
 from virt_ova.source.opener import PackageSource
 from virt_ova.stories.placement import Placement, open_placement
 
@@ -51,7 +50,7 @@ def linked(source: Path, image: Path) -> Path:
     with open_package(source) as package:
         placement = placed(package)
         assert (placement.mode, placement.findings) == (DiskMode.LINK, [])
-        placement.write(FileSink.create(image), verify=True, monitor=SilentMonitor())
+        placement.write(FileSink.create(image), verify=True)
         assert image.stat().st_size == placement.size_bytes == placement.needed_bytes
     qemu_img("check", "-f", "qcow2", image)
     return image
@@ -108,7 +107,7 @@ def test_every_format_reads_as_in_the_package(kind: str, tmp_path: Path, *, pack
             image_format=ImageFormat.QCOW2,
             mode=DiskMode.EXPAND,
         )
-        expanded.write(FileSink.create(expected), verify=False, monitor=SilentMonitor())
+        expanded.write(FileSink.create(expected), verify=False)
     assert "Images are identical" in qemu_img("compare", image, expected)
 
 
@@ -170,10 +169,10 @@ def test_the_manifest_is_checked_over_the_whole_member(tmp_path: Path) -> None:
     with open_package(source) as package:
         sink = FileSink.create(tmp_path / "linked.qcow2")
         with pytest.raises(DigestError, match=r"disk1\.img") as caught:
-            placed(package).write(sink, verify=True, monitor=SilentMonitor())
+            placed(package).write(sink, verify=True)
         sink.discard()
         unchecked = FileSink.create(tmp_path / "unchecked.qcow2")
-        placed(package).write(unchecked, verify=False, monitor=SilentMonitor())
+        placed(package).write(unchecked, verify=False)
     assert caught.value.code == "E_DIGEST"
     qemu_img("check", "-f", "qcow2", tmp_path / "unchecked.qcow2")
 
