@@ -21,6 +21,8 @@ from virt_ova.text import printable
 MAX_ERROR_CHARACTERS: Final = 4000
 """Of one message on stderr, whatever a package put into it."""
 
+_CHOSEN: Final = frozenset({"NETWORK_DEFAULT", "OPTION_DEFAULT"})
+
 _TRUST: Final = {
     Trust.SIGNED_TRUSTED: "signed by someone who is trusted here",
     Trust.SIGNED_UNTRUSTED: "signed, but not by someone who is trusted here",
@@ -116,12 +118,22 @@ def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
     ]
 
 
-def finding_lines(findings: Iterable[Finding], *, least: Severity = Severity.INFO) -> list[str]:
-    """Findings as lines, the most severe first; those below `least` are left out."""
+def licence(text: str) -> list[str]:
+    """A licence as lines: whole, and escaped."""
+    lines = [line.expandtabs().rstrip() for line in text.splitlines()]
+    return [printable(line, limit=max(len(line), 1)) for line in lines]
+
+
+def told(findings: Iterable[Finding]) -> list[Finding]:
+    """Those to be told unasked: warnings and errors, and what was chosen because the user did not say."""
+    return [each for each in findings if each.severity is not Severity.INFO or each.code in _CHOSEN]
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Findings as lines, the most severe first."""
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
-    chosen = [finding for finding in findings if order.index(finding.severity) <= order.index(least)]
     return [
         f"  {finding.severity}: {f'{printable(finding.where)}: ' if finding.where else ''}{finding.message}"
         f" [{finding.code}]"
-        for finding in sorted(chosen, key=lambda finding: order.index(finding.severity))
+        for finding in sorted(findings, key=lambda finding: order.index(finding.severity))
     ]

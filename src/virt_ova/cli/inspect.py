@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from virt_ova.cli.console import Console, finding_lines, table
+from virt_ova.cli.console import Console, finding_lines, licence, table
 from virt_ova.cli.parser import add_source
 from virt_ova.package.document import inspect_document
 from virt_ova.package.package import open_package
+from virt_ova.plan.eulas import eula_texts
 from virt_ova.text import printable
 from virt_ova.units import format_bytes
 
@@ -18,12 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See the module."""
     add_source(parser)
     parser.add_argument("--deployment-option", metavar="ID", help="show the hardware of this configuration")
+    parser.add_argument("--eulas", action="store_true", help="show the licences that an install must accept")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Show it."""
     with open_package(args.source) as package:
         document = inspect_document(package, deployment_option=args.deployment_option)
+        if args.eulas:
+            texts = eula_texts(package.envelope)
+            console.document({**document, "eula_texts": texts}, [line for text in texts for line in licence(text)])
+            return 0
         findings = finding_lines((*package.findings, *package.envelope.findings))
         console.document(document, [*_lines(document), *(["findings"] if findings else []), *findings])
     return 0

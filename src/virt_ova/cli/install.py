@@ -10,14 +10,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from virt_ova.cli.console import Console, finding_lines, interrupted, table, trust_line
+from virt_ova.cli.answers import answered, with_licences
+from virt_ova.cli.console import Console, finding_lines, interrupted, table, told, trust_line
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
 from virt_ova.cli.parser import UsageError, add_source
 from virt_ova.cli.report import Report
 from virt_ova.errors import VirtOvaError
-from virt_ova.findings import Severity
 from virt_ova.interrupt import Interrupted
+from virt_ova.package.package import open_package
 from virt_ova.plan.codec import from_json, to_json
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.stories.install import InstallResult, install, preflight
@@ -25,7 +26,10 @@ from virt_ova.target.registry import scheme_of
 from virt_ova.text import printable, quoted, without_password
 from virt_ova.units import format_bytes
 
-_IN_THE_PLAN: Final = ("name", "networks", "disk_mode", "image_format", "deployment_option", "virt_type")
+_IN_THE_PLAN: Final = (
+    *("name", "networks", "disk_mode", "image_format", "deployment_option", "virt_type"),
+    "properties",
+)
 """Options that decide what a plan says."""
 _OF_LIBVIRT: Final = ("qemu", "test", "xen")
 
@@ -76,7 +80,7 @@ def _check_usage(args: argparse.Namespace) -> None:
     if args.plan and any(getattr(args, name) for name in _IN_THE_PLAN):
         raise UsageError(
             "--plan cannot be combined with options that decide what the plan says "
-            "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type)",
+            "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type, --property)",
             hint="Give them to 'virt-ova plan', or edit the plan.",
         )
 
@@ -90,11 +94,15 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
     )
     uri = args.connect or default_uri()
     plan = _read_plan(args.plan) if args.plan else None
-    if args.dry_run:
-        agreed = preflight(args.source, uri, options=options, plan=plan)
-        return json.loads(to_json(agreed)), ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
-    with monitor(quiet=console.is_json) as listener:
-        result = install(args.source, uri, options=options, plan=plan, monitor=listener)
+    with open_package(args.source) as package:
+        options = answered(options, args, package.envelope, is_json=console.is_json, plan=plan)
+        options = with_licences(options, package.envelope, is_json=console.is_json, plan=plan)
+        if args.dry_run:
+            agreed = preflight(package, uri, options=options, plan=plan)
+            lines = ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
+            return json.loads(to_json(agreed)), lines
+        with monitor(quiet=console.is_json) as listener:
+            result = install(package, uri, options=options, plan=plan, monitor=listener)
     return asdict(result), list(_lines(result, uri, is_started=options.start))
 
 
@@ -117,7 +125,7 @@ def _plan_lines(plan: InstallPlan) -> Iterator[str]:
     for decision in plan.decisions:
         result = f" -> {decision.result}" if decision.result else ""
         yield f"  {decision.outcome:8}{decision.item}{result}: {decision.reason}"
-    yield from finding_lines(plan.findings, least=Severity.WARNING)
+    yield from finding_lines(told(plan.findings))
 
 
 def _cpus(count: int) -> str:
@@ -132,7 +140,7 @@ def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str
         (volume.name, format_bytes(volume.capacity_bytes), volume.mode, volume.path) for volume in result.volumes
     ])  # fmt: skip
     yield trust_line(result.trust)
-    yield from finding_lines(result.findings, least=Severity.WARNING)
+    yield from finding_lines(told(result.findings))
     if booted := result.booted:
         yield f"Booted: {booted.state} after {booted.seconds:.1f} s"
         yield from (f"  {line}" for line in booted.evidence.splitlines())

@@ -49,6 +49,16 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
         help="connect a network of the package: network:NAME, bridge:NAME, user or none",
     )
     parser.add_argument("--deployment-option", metavar="ID", help="configuration to install")
+    parser.add_argument(
+        "--property",
+        metavar="KEY=VALUE",
+        dest="properties",
+        action="append",
+        default=[],
+        help="value of a property of the package, but not of a password",
+    )
+    parser.add_argument("--property-file", metavar="FILE", help="values of properties, KEY=VALUE on each line")
+    parser.add_argument("--accept-eulas", action="store_true", help="accept the package's licences")
     parser.add_argument("--virt-type", choices=["kvm", "qemu"], help="default: the best that the host has")
 
 
@@ -68,6 +78,7 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         image_format=args.image_format or ImageFormat.QCOW2,
         networks=dict(map(_network, args.networks)),
         deployment_option=args.deployment_option,
+        accept_eulas=args.accept_eulas,
         virt_type=args.virt_type,
     )
 

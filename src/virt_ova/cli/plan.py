@@ -6,11 +6,11 @@ import argparse
 import json
 from contextlib import closing
 
-from virt_ova.cli.console import Console, finding_lines, say
+from virt_ova.cli.answers import answered
+from virt_ova.cli.console import Console, finding_lines, say, told
 from virt_ova.cli.options import add_install_options, default_uri, install_options
 from virt_ova.cli.parser import add_source
 from virt_ova.errors import TargetError
-from virt_ova.findings import Severity
 from virt_ova.package.package import open_package
 from virt_ova.plan.codec import to_json
 from virt_ova.plan.host import HostCapabilities
@@ -25,12 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the plan; warnings go to stderr as well."""
+    """Print the plan; what the user should know of it goes to stderr as well."""
     options = install_options(args)
     with open_package(args.source) as package:
+        options = answered(options, args, package.envelope, is_json=console.is_json)
         plan = plan_install(package, options, host=_host(args))
     console.json(json.loads(to_json(plan)))
-    for line in finding_lines(plan.findings, least=Severity.WARNING):
+    for line in finding_lines(told(plan.findings)):
         say(line.strip())
     return 0
 

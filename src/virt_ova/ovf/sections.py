@@ -133,11 +133,11 @@ def _read_property(reading: Reading, element: Element, prefix: str, suffix: str)
     return Property(
         key=".".join(part for part in (prefix, key, suffix) if part),
         type=kind or "string",
-        qualifiers=reading.attribute(element, "qualifiers") or element.attributes.get((VMW, "qualifiers"), ""),
+        qualifiers=_qualifiers(reading, element),
         value=plain if value is None else value,
         option_values=option_values,
         user_configurable=reading.flag(element, "userConfigurable", default=False),
-        password=_is_password(reading, element),
+        password=_is_password(reading, element, kind or ""),
         label=reading.child_text(element, "Label"),
         description=reading.child_text(element, "Description"),
     )
@@ -151,10 +151,16 @@ def _option_values(reading: Reading, element: Element) -> dict[str, str]:
     }
 
 
-def _is_password(reading: Reading, element: Element) -> bool:
-    """``ovf:password``; VMware's vCenter appliance writes ``ovf:isPassword``. Doubt hides the value."""
+def _qualifiers(reading: Reading, element: Element) -> str:
+    """OVF's own, and VMware's behind them."""
+    both = (reading.attribute(element, "qualifiers"), element.attributes.get((VMW, "qualifiers")))
+    return " ".join(text for text in both if text)
+
+
+def _is_password(reading: Reading, element: Element, kind: str) -> bool:
+    """``ovf:password``, vCenter's ``ovf:isPassword``, or a type of vSphere's own. Doubt hides the value."""
     said = [text for name in ("password", "isPassword") if (text := reading.attribute(element, name))]
-    return any(text.lower() not in {"false", "0"} for text in said)
+    return kind.strip().lower().startswith("password") or any(text.lower() not in {"false", "0"} for text in said)
 
 
 def read_startup(reading: Reading, element: Element) -> tuple[StartupItem, ...]:

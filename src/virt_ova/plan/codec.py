@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import msgspec
 
 from virt_ova.errors import PlanError
+from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.naming import check_name, is_image_name
-from virt_ova.plan.plan import FORMAT_VERSION, InstallPlan
+from virt_ova.plan.plan import FORMAT_VERSION, Entity, InstallPlan
+from virt_ova.plan.properties import walk_entities
 from virt_ova.text import printable, quoted
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}|")
@@ -84,6 +86,10 @@ def _check(plan: InstallPlan) -> None:
             raise _error(f"the image name {quoted(transfer.image_name)} cannot be used, expected a plain file name")
         if transfer.capacity_bytes < 0:
             raise _error(f"transfer {quoted(transfer.id)} has a capacity of {transfer.capacity_bytes} bytes")
+    entities = tuple(walk_entities(plan.entities))
+    _check_environments(plan, entities)
+    for entity in entities:
+        _check_settings(entity)
     transfers = {transfer.id for transfer in plan.transfers}
     for machine in plan.machines:
         check_name(machine.name)
@@ -95,6 +101,29 @@ def _check_distinct(kind: str, names: Iterable[str]) -> None:
     name, count = next(iter(Counter(names).most_common(1)), ("", 0))
     if count > 1:
         raise _error(f"the plan has {count} of {kind} {quoted(name)}, expected one")
+
+
+def _check_environments(plan: InstallPlan, entities: Iterable[Entity]) -> None:
+    """Every image that tells a machine something has that machine, and nothing else in it."""
+    told = {entity.machine for entity in entities} & {machine.name for machine in plan.machines}
+    for transfer in plan.transfers:
+        if transfer.environment and (transfer.environment not in told or transfer.member):
+            raise _error(
+                f"transfer {quoted(transfer.id)} holds the properties of {quoted(transfer.environment)}, expected a "
+                "machine among the entities, and no member"
+            )
+
+
+def _check_settings(entity: Entity) -> None:
+    _check_distinct("property", (setting.key for setting in entity.properties))
+    for setting in entity.properties:
+        if setting.password and setting.value is not None:
+            raise _error(f"the plan holds a value for the password {quoted(setting.key)}, expected null")
+        if not setting.password and setting.value is None:
+            raise _error(f"the property {quoted(setting.key)} is null, expected text")
+    texts = (entity.id, *(text for each in entity.properties for text in (each.key, each.value or "")))
+    if bad := next(filter(None, map(not_in_xml, texts)), ""):
+        raise _error(f"a property of {quoted(entity.id)} has the character U+{ord(bad):04X}, which XML cannot hold")
 
 
 def _check_drives(machine: Machine, transfers: set[str]) -> None:

@@ -19,6 +19,8 @@ from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
 from virt_ova.plan.devices import plan_cpus, plan_devices, plan_memory
 from virt_ova.plan.drives import plan_drives
+from virt_ova.plan.environments import needs_environment, with_environment
+from virt_ova.plan.eulas import eula_texts
 from virt_ova.plan.guest import is_windows
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource
@@ -26,7 +28,8 @@ from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import check_networks, plan_nics
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan, PackageIdentity
+from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, PackageIdentity
+from virt_ova.plan.properties import chosen_option, plan_entities
 from virt_ova.plan.systems import Blueprint, choose_systems
 from virt_ova.plan.transfers import Transfers
 from virt_ova.text import quoted
@@ -55,15 +58,20 @@ def make_plan(
         PlanError: there is nothing to install (``E_OVF_HARDWARE``); the guest's processor, or a disk of differences, is
             not to be had (``E_NOT_SUPPORTED``); an option does not fit the package or the host (``E_OPTION``,
             ``E_NAME``, ``E_NETWORK``, ``E_VIRT_TYPE``); the host lacks the firmware (``E_FIRMWARE``); a drive refers to
-            nothing (``E_OVF_REF``); a quantity is beyond any machine (``E_OVF_VALUE``).
+            nothing (``E_OVF_REF``); a property is refused (``E_PROPERTY``); a quantity is beyond any machine
+            (``E_OVF_VALUE``).
     """
     _check_options(envelope, options)
     ledger = Ledger()
     _check_disks(envelope, ledger)
+    _note_choices(envelope, options, ledger)
     blueprints = choose_systems(envelope, identity, options, ledger)
     check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
+    entities = plan_entities(envelope, [(each.system, each.name) for each in blueprints], options, ledger)
     transfers = Transfers(disks=disks, files=files, options=options, ledger=ledger)
-    workshop = _Workshop(identity=identity, host=host, options=options, transfers=transfers, ledger=ledger)
+    workshop = _Workshop(
+        identity=identity, host=host, options=options, entities=entities, transfers=transfers, ledger=ledger
+    )
     interfaces = {disk.id: disk.interface for disk in envelope.disks}
     machines = []
     for blueprint in blueprints:
@@ -75,8 +83,11 @@ def make_plan(
         ledger.note("DISK_UNUSED", Severity.WARNING, message)
     return InstallPlan(
         package=identity,
+        deployment_option=chosen_option(envelope, options),
+        eulas_accepted=options.accept_eulas,
         machines=tuple(machines),
         transfers=transfers.in_package_order(),
+        entities=entities,
         decisions=tuple(ledger.decisions),
         findings=(*envelope.findings, *ledger.findings),
     )
@@ -89,6 +100,7 @@ class _Workshop:
     identity: PackageIdentity
     host: HostCapabilities
     options: InstallOptions
+    entities: tuple[Entity, ...]
     transfers: Transfers
     ledger: Ledger
 
@@ -107,6 +119,17 @@ def _check_options(envelope: Envelope, options: InstallOptions) -> None:
             code="E_OPTION",
             hint="use --disk-mode expand for raw images",
         )
+
+
+def _note_choices(envelope: Envelope, options: InstallOptions, ledger: Ledger) -> None:
+    """Say what was chosen for the user, and what the user has to agree to."""
+    if options.deployment_option is None and len(envelope.deployment_options) > 1:
+        others = ", ".join(quoted(each.id) for each in envelope.deployment_options)
+        message = f"the deployment option {quoted(chosen_option(envelope, options))} is taken, of {others}"
+        ledger.note("OPTION_DEFAULT", Severity.INFO, message)
+    if texts := eula_texts(envelope):
+        message = f"the package has {len(texts)} licence texts, which must be accepted to install it"
+        ledger.note("EULA", Severity.INFO, message)
 
 
 def _check_disks(envelope: Envelope, ledger: Ledger) -> None:
@@ -141,6 +164,8 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
     memory_bytes = plan_memory(items, ledger)
     berths = plan_berths(items, board, host, system.os, ledger)
     drives = plan_drives(items, berths, machine=blueprint.name, interfaces=interfaces, transfers=workshop.transfers)
+    if needs_environment(blueprint, workshop.entities, options, ledger):
+        drives = with_environment(drives, berths, machine=blueprint.name, transfers=workshop.transfers)
     nics = plan_nics(items, hardware.system_types, options.networks, host, ledger)
     devices = plan_devices(items, board, host, ledger)
     return Machine(

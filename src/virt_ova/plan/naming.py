@@ -75,6 +75,11 @@ def image_name(machine: str, number: int, kind: DriveKind, image_format: ImageFo
     return f"{machine}-{kind}{number}.{extension}"
 
 
+def environment_image_name(machine: str) -> str:
+    """File or volume name of the CD that holds a machine's OVF environment."""
+    return f"{machine}-ovfenv.iso"
+
+
 def is_image_name(text: str) -> bool:
     """Whether `text` can be an image's name: one path component, no leading ``-`` or dot."""
     return _IMAGE_NAME.fullmatch(text) is not None

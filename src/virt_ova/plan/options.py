@@ -20,6 +20,9 @@ class InstallOptions:
         image_format: format of new disk images.
         networks: package network name to connection; what is not named gets the target's default.
         deployment_option: id of the configuration; the package's default when None.
+        properties: values of properties by full key (``[class.]key[.instance]``), or by ``ID:KEY`` for those of one
+            system or collection; not in the repr, because it can hold passwords.
+        accept_eulas: the package's licences were read, and are accepted.
         virt_type: ``kvm`` or ``qemu``; what the host can do when None.
         start: start the machine when it is installed.
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
@@ -32,6 +35,8 @@ class InstallOptions:
     image_format: ImageFormat = ImageFormat.QCOW2
     networks: Mapping[str, Connection] = field(default_factory=dict)
     deployment_option: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+    accept_eulas: bool = False
     virt_type: str | None = None
     start: bool = False
     wait_boot_seconds: float | None = None

@@ -6,7 +6,7 @@ was made on but the connections and hardware it chose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from virt_ova.findings import Finding
@@ -65,13 +65,14 @@ class Transfer:
 
     Attributes:
         id: unique in the plan: the disk's id in the package, ``file/ID`` for a File that fills a drive, with ``#2``
-            behind for the second image of the same.
-        member: name of the package's member, or empty for a blank disk.
+            behind for the second image of the same; ``environment/MACHINE`` for a CD made here.
+        member: name of the package's member; empty for a blank disk, and for an environment.
         file_format: what the member is (`virt_ova.disk.base.DiskFormat`), or empty for a blank disk.
         capacity_bytes: size the guest sees.
         image_format: what is written; CDs and floppies are raw.
         mode: how it is placed.
         image_name: file or volume name on the target, made by us.
+        environment: name of the machine whose OVF environment the image holds; empty for all other images.
     """
 
     id: str
@@ -81,6 +82,39 @@ class Transfer:
     image_format: ImageFormat
     mode: DiskMode
     image_name: str
+    environment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """The value of a property.
+
+    Attributes:
+        key: the full key.
+        value: what the guest is told; None for a password, which no plan holds: it is asked for when it is needed.
+        password: whether it is one.
+    """
+
+    key: str
+    value: str | None = field(default=None, repr=False)
+    password: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entity:
+    """A system or collection of the package, and what it is told (DSP8027's word).
+
+    Attributes:
+        id: ``ovf:id``.
+        machine: name of the machine that a system becomes; empty for a collection.
+        properties: those that have a value.
+        content: of a collection.
+    """
+
+    id: str
+    machine: str = ""
+    properties: tuple[Setting, ...] = ()
+    content: tuple[Entity, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,15 +132,21 @@ class InstallPlan:
     Attributes:
         version: `FORMAT_VERSION`.
         package: what it was made for.
+        deployment_option: the configuration that was chosen; empty when the package has none.
+        eulas_accepted: whether whoever made the plan accepted the package's licences.
         machines: in the order they are to be defined and started.
         transfers: in the order the members stand in the package.
+        entities: what the machines are told; empty when the package has no properties.
         decisions: what became of each piece of hardware.
         findings: what else is worth knowing.
     """
 
     version: int = FORMAT_VERSION
     package: PackageIdentity
+    deployment_option: str = ""
+    eulas_accepted: bool = False
     machines: tuple[Machine, ...]
     transfers: tuple[Transfer, ...]
+    entities: tuple[Entity, ...] = ()
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()

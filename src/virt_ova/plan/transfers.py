@@ -13,7 +13,7 @@ from virt_ova.ovf.hardware import HostKind, HostReference
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.ledger import Ledger, label
 from virt_ova.plan.machine import DriveKind
-from virt_ova.plan.naming import image_name
+from virt_ova.plan.naming import environment_image_name, image_name
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, ImageFormat, Transfer
 from virt_ova.text import quoted
@@ -68,8 +68,21 @@ class Transfers:
             self._used.add(name)
         return transfer_id
 
+    def add_environment(self, machine: str) -> str:
+        """Id of the transfer that is the CD with the OVF environment of `machine`; its size comes later."""
+        transfer = Transfer(
+            id=f"environment/{machine}",
+            capacity_bytes=0,
+            image_format=ImageFormat.RAW,
+            mode=DiskMode.EXPAND,
+            image_name=environment_image_name(machine),
+            environment=machine,
+        )
+        self.by_id[transfer.id] = transfer
+        return transfer.id
+
     def in_package_order(self) -> tuple[Transfer, ...]:
-        """All transfers, blank ones last, the others as their members stand in the package."""
+        """All transfers, those without member last, the others as their members stand in the package."""
         offsets = {source.member: source.file_offset for source in [*self.files.values(), *self.disks.values()]}
         return tuple(sorted(self.by_id.values(), key=lambda each: (not each.member, offsets.get(each.member, 0))))
 

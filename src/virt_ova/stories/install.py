@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +24,7 @@ from virt_ova.interrupt import held_back
 from virt_ova.ovf.references import drive_files
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
 from virt_ova.package.verify import Trust
+from virt_ova.plan.eulas import check_eulas
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, DiskSource
@@ -33,6 +34,7 @@ from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.stories.delivery import Image
+from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.supply import open_supply
 from virt_ova.target.base import BootReport, Domain, Linker, Target, Volume
@@ -107,7 +109,7 @@ def plan_install(
 
 
 def install(
-    source: PackageSource,
+    source: PackageSource | Package,
     target: str,
     *,
     options: InstallOptions | None = None,
@@ -118,7 +120,7 @@ def install(
 
     Args:
         source: path of an OVA, an OVF or a folder, http(s) URL, ``-`` for standard input, or an open binary file, which
-            need not seek.
+            need not seek; or an open package, which stays open.
         target: connection URI (``qemu:///system``, ``dir:machines``).
         options: choices; the defaults when None.
         plan: a plan made before, perhaps edited; made now when None.
@@ -130,21 +132,29 @@ def install(
     """
     started = time.monotonic()
     choices = options or InstallOptions()
-    with open_package(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
+    with _opened(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
         todo = plan or plan_install(package, choices, host=connection.capabilities)
         run = _Install(package, connection, todo, choices, monitor or SilentMonitor())
         return run.carry_out(started)
 
 
 def preflight(
-    source: PackageSource, target: str, *, options: InstallOptions | None = None, plan: InstallPlan | None = None
+    source: PackageSource | Package,
+    target: str,
+    *,
+    options: InstallOptions | None = None,
+    plan: InstallPlan | None = None,
 ) -> InstallPlan:
     """Do all of an install that writes nothing, and return the plan that the target agreed to; raises as `install`."""
     choices = options or InstallOptions()
-    with open_package(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
+    with _opened(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
         todo = plan or plan_install(package, choices, host=connection.capabilities)
         _Install(package, connection, todo, choices, SilentMonitor()).check()
     return todo
+
+
+def _opened(source: PackageSource | Package) -> AbstractContextManager[Package]:
+    return nullcontext(source) if isinstance(source, Package) else open_package(source)
 
 
 class _Install:
@@ -155,12 +165,15 @@ class _Install:
     ) -> None:
         self._package, self._target, self._plan = package, target, plan
         self._options, self._monitor = options, monitor
-        self._supply = open_supply(package, plan.transfers, verify=options.verify, monitor=monitor)
+        of_package = [transfer for transfer in plan.transfers if not transfer.environment]
+        self._supply = open_supply(package, of_package, verify=options.verify, monitor=monitor)
+        self._discs = EnvironmentDiscs(package.envelope, plan, options.properties, monitor)
 
     def check(self) -> None:
         """Everything that can be refused before the first byte is written."""
         self._check_plan()
-        self._target.check(self._plan, self._supply.check())
+        made_bytes = self._discs.check()
+        self._target.check(self._plan, {**self._supply.check(), **made_bytes})
         for backing in self._supply.backings:
             self._linker().check_link(backing)
 
@@ -175,14 +188,13 @@ class _Install:
                 return volumes[transfer.id].sink
 
             delivery = self._supply.fill(create)
+            images = {**delivery.images, **self._discs.fill(create)}
             domains = self._define(journal, volumes)
             booted = self._start(domains)
             journal.keep()
         return InstallResult(
             domains=tuple(InstalledDomain(name=domain.name, uuid=domain.uuid) for domain in domains),
-            volumes=tuple(
-                _installed(volumes[transfer.id], delivery.images[transfer.id]) for transfer in self._plan.transfers
-            ),
+            volumes=tuple(_installed(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers),
             trust=delivery.trust,
             findings=(
                 *delivery.package.findings,
@@ -195,7 +207,7 @@ class _Install:
         )
 
     def _check_plan(self) -> None:
-        """The plan is for this package."""
+        """The plan is for this package, whose licences are accepted."""
         found = hashlib.sha256(self._package.descriptor).hexdigest()
         if self._plan.package.descriptor_sha256 != found:
             raise PlanError(
@@ -204,6 +216,7 @@ class _Install:
                 code="E_PLAN_PACKAGE",
                 hint="Make the plan again with 'virt-ova plan' from this package.",
             )
+        check_eulas(self._package.envelope, accepted=self._options.accept_eulas or self._plan.eulas_accepted)
 
     def _make_volume(self, journal: Journal, transfer: Transfer, size_bytes: int, backing: Backing | None) -> Volume:
         """Make an empty volume."""

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from virt_ova.cli.console import MAX_ERROR_CHARACTERS, Console, finding_lines, table, trust_line
+from virt_ova.cli.console import MAX_ERROR_CHARACTERS, Console, finding_lines, table, told, trust_line
 from virt_ova.errors import TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.package.verify import Trust
@@ -30,6 +30,13 @@ def test_an_error_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().err) == MAX_ERROR_CHARACTERS + 1
 
 
+def test_what_is_told_unasked() -> None:
+    codes = {"NETWORK_DEFAULT": True, "OPTION_DEFAULT": True, "HW_MAPPED": False}
+    infos = [Finding(code=code, severity=Severity.INFO, message="m") for code in codes]
+    others = [Finding(code="A", severity=each, message="m") for each in (Severity.WARNING, Severity.ERROR)]
+    assert told([*infos, *others]) == [*(each for each in infos if codes[each.code]), *others]
+
+
 def test_findings_by_severity_with_their_place() -> None:
     findings = [
         Finding(code="A", severity=Severity.INFO, message="a note"),
@@ -38,7 +45,6 @@ def test_findings_by_severity_with_their_place() -> None:
     ]
     error, warning = r"  error: disk\x1b1: an error [B]", "  warning: a warning [C]"
     assert finding_lines(findings) == [error, warning, "  info: a note [A]"]
-    assert finding_lines(findings, least=Severity.WARNING) == [error, warning]
     assert finding_lines([]) == []
 
 
