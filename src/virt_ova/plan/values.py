@@ -24,9 +24,9 @@ _QUALIFIER = re.compile(
     r'[\s,]*(?P<name>[A-Za-z]\w*)\s*(?:\((?P<limit>[^()]*)\)|\{(?P<map>(?:"[^"]*"|[^"{}])*)\})?',
 )
 _MAPPED = re.compile(r'"([^"]*)"|([^",\s]+)')
-_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,20}\s*")
 _PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")
-_REAL = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_REAL = re.compile(r"\s*[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?\s*")
 
 _INTEGERS: Final = re.compile(r"(?P<sign>u|s|)int(?P<bits>8|16|32|64|)")
 _REALS: Final = frozenset({"real", "real32", "real64"})
@@ -62,7 +62,7 @@ def problem_of(prop: Property, text: str) -> str:
 
 
 def describe_type(prop: Property) -> str:
-    """What a value must be, in words: ``a whole number from 0 to 255, at least 1 character``; empty for any text."""
+    """What a value must be, in words: ``a whole number from 0 to 255, 10 or more``; empty for any text."""
     return ", ".join(rule.expected for rule in _rules(prop))
 
 
@@ -93,7 +93,7 @@ def _type_rules(word: str) -> Iterator[_Rule]:
     elif word in _REALS:
         yield _Rule(expected="a number", is_met=lambda text: bool(_REAL.fullmatch(text)))
     elif word == "boolean":
-        yield _Rule(expected="'true' or 'false'", is_met=lambda text: text.lower() in {"true", "false"})
+        yield _Rule(expected="'true' or 'false'", is_met=lambda text: text.strip().lower() in {"true", "false"})
     elif word == "ip":
         yield _ADDRESS
 
@@ -116,14 +116,19 @@ def _qualifier_rules(qualifier: re.Match[str]) -> Iterator[_Rule]:
 
 
 def _limit_rules(name: str, limit: str) -> Iterator[_Rule]:
-    if not _REAL.fullmatch(limit.strip()):
+    if not _REAL.fullmatch(limit):
         return
     bound = Decimal(limit.strip())
+    unit = "character" if bound == 1 else "characters"
     tests: dict[str, _Rule] = {
-        "MinLen": _Rule(expected=f"at least {bound} characters", is_met=lambda text: len(text) >= bound),
-        "MaxLen": _Rule(expected=f"at most {bound} characters", is_met=lambda text: len(text) <= bound),
-        "MinValue": _Rule(expected=f"{bound} or more", is_met=lambda text: _is_real(text) and Decimal(text) >= bound),
-        "MaxValue": _Rule(expected=f"{bound} or less", is_met=lambda text: _is_real(text) and Decimal(text) <= bound),
+        "MinLen": _Rule(expected=f"at least {bound} {unit}", is_met=lambda text: len(text) >= bound),
+        "MaxLen": _Rule(expected=f"at most {bound} {unit}", is_met=lambda text: len(text) <= bound),
+        "MinValue": _Rule(
+            expected=f"{bound} or more", is_met=lambda text: _is_real(text) and Decimal(text.strip()) >= bound
+        ),
+        "MaxValue": _Rule(
+            expected=f"{bound} or less", is_met=lambda text: _is_real(text) and Decimal(text.strip()) <= bound
+        ),
     }
     if name in tests:
         yield tests[name]
