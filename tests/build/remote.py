@@ -111,7 +111,8 @@ class Relay:
 
     def cut(self) -> None:
         """Break the lines that there are; there may be new ones."""
-        for end in self._ends:
+        ends, self._ends = self._ends, []
+        for end in ends:
             _shut(end)
 
     def close(self) -> None:

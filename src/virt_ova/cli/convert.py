@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     parser.add_argument("output", metavar="OUTPUT", help="the new file; it must not exist")
     parser.add_argument("--disk", metavar="ID", help="which disk, when the package has several")
-    add_image_options(parser)
+    add_image_options(parser, has_host=False)
     add_no_verify(parser)
 
 

@@ -17,13 +17,15 @@ def add_no_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-verify", action="store_true", help="do not check the manifest")
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """How a disk is placed."""
+def add_image_options(parser: argparse.ArgumentParser, *, has_host: bool = True) -> None:
+    """How a disk is placed; `has_host` says whether there may be a host to do it."""
+    modes = "expand: a plain image (default); transplant: keep its blocks compressed; link: refer to the package"
+    more = "; host-expand: send it as it is, and let libvirt's host expand it"
     parser.add_argument(
         "--disk-mode",
-        choices=list(DiskMode),
+        choices=[mode for mode in DiskMode if has_host or mode is not DiskMode.HOST_EXPAND],
         type=DiskMode,
-        help="expand: a plain image (default); transplant: keep its blocks compressed; link: refer to the package",
+        help=modes + more if has_host else modes,
     )
     parser.add_argument(
         "--format",

@@ -113,7 +113,8 @@ def _check_options(envelope: Envelope, options: InstallOptions) -> None:
             f"the package has no deployment option {quoted(options.deployment_option)}, it has: {there}",
             code="E_OPTION",
         )
-    if options.disk_mode is not DiskMode.EXPAND and options.image_format is not ImageFormat.QCOW2:
+    makes_qcow2 = options.disk_mode in {DiskMode.TRANSPLANT, DiskMode.LINK}
+    if makes_qcow2 and options.image_format is not ImageFormat.QCOW2:
         raise PlanError(
             f"disk mode {options.disk_mode} makes {ImageFormat.QCOW2} images, not {options.image_format}",
             code="E_OPTION",

@@ -31,6 +31,7 @@ class DiskMode(StrEnum):
     EXPAND = "expand"
     TRANSPLANT = "transplant"
     LINK = "link"
+    HOST_EXPAND = "host-expand"
 
 
 class ImageFormat(StrEnum):

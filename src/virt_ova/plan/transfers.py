@@ -124,11 +124,13 @@ class Transfers:
         wanted = self.options.disk_mode
         if wanted is DiskMode.EXPAND or not source.member or kind is not DriveKind.DISK:
             return DiskMode.EXPAND
-        if wanted is DiskMode.TRANSPLANT and source.file_format != DiskFormat.VMDK_STREAM:
+        needs_grains = {DiskMode.TRANSPLANT: "transplanted", DiskMode.HOST_EXPAND: "left to the host to expand"}
+        if wanted in needs_grains and source.file_format != DiskFormat.VMDK_STREAM:
             self.ledger.note(
                 "DISK_MODE",
                 Severity.INFO,
-                f"disk {quoted(source.id)} is {source.file_format}, which cannot be transplanted: it is expanded",
+                f"disk {quoted(source.id)} is {source.file_format}, which cannot be {needs_grains[wanted]}: "
+                "it is expanded",
             )
             return DiskMode.EXPAND
         return wanted

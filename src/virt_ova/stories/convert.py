@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from virt_ova.disk.sink import FileSink
-from virt_ova.errors import PackageError
+from virt_ova.errors import PackageError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
 from virt_ova.package.verify import Trust
@@ -70,6 +70,12 @@ def convert(
     Raises:
         VirtOvaError: it failed, and `output` was taken back.
     """
+    if mode is DiskMode.HOST_EXPAND:
+        raise PlanError(
+            f"disk mode {mode} needs a host that expands the disk, and a file has none",
+            code="E_OPTION",
+            hint="Use --disk-mode expand.",
+        )
     started, listener = time.monotonic(), monitor or SilentMonitor()
     with open_package(source) as package:
         chosen = _choose(package, disk)

@@ -18,7 +18,10 @@ class CreateImage(Protocol):
     """Makes an empty image."""
 
     def __call__(self, transfer: Transfer, size_bytes: int, backing: Backing | None) -> Sink:
-        """The image of `transfer`, of at most `size_bytes`, lying on `backing` when there is one."""
+        """The image of `transfer`, of at most `size_bytes`, lying on `backing` when there is one.
+
+        Mode and capacity of `transfer` are those that it really gets, whatever the plan says.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

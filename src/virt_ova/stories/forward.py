@@ -8,6 +8,7 @@ nothing is missing - is asked there, before any machine is defined.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from virt_ova.disk.forward import copy_forward, open_forward
 from virt_ova.errors import DiskError, SourceError, TargetError
@@ -135,7 +136,8 @@ class PassingSupply:
             try:
                 disk = open_forward(_Waiting(passing, held), size_bytes=member.size)
                 check_capacity(member, disk.block_map, transfer.capacity_bytes or None)
-                sink = create(transfer, forward_size_bytes(disk.block_map, transfer.image_format), None)
+                expanded = replace(transfer, mode=DiskMode.EXPAND)
+                sink = create(expanded, forward_size_bytes(disk.block_map, transfer.image_format), None)
                 copy_forward(disk, sink, writer=writer, hasher=hasher, advance=advance)
             except (SourceError, TargetError):
                 held.deliver()  # the terminal's Ctrl-C stops the program before us, and ssh below us, too
@@ -143,8 +145,9 @@ class PassingSupply:
         self._monitor.end(step)
         self._used[transfer.id] = member.name
         self._images[transfer.id] = Image(capacity_bytes=disk.block_map.capacity_bytes, mode=DiskMode.EXPAND)
-        if transfer.mode is DiskMode.TRANSPLANT:
-            self._findings.append(not_transplanted(member, "its package can only be read from front to back"))
+        if transfer.mode is not DiskMode.EXPAND:
+            problem = "its package can only be read from front to back"
+            self._findings.append(not_transplanted(member, problem, transfer.mode))
 
     def _check_complete(self, package: Package) -> None:
         """Every image was filled, and from the member that the package means now that all of it is known."""

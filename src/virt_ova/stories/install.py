@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, DiskSource
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import InstallPlan, PackageIdentity, Transfer
+from virt_ova.plan.plan import DiskMode, InstallPlan, PackageIdentity, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
@@ -37,7 +37,7 @@ from virt_ova.stories.delivery import Image
 from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.supply import open_supply
-from virt_ova.target.base import BootReport, Domain, Linker, Target, Volume
+from virt_ova.target.base import BootReport, Domain, HostExpander, Linker, Target, Volume
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
 
@@ -176,6 +176,8 @@ class _Install:
         self._target.check(self._plan, {**self._supply.check(), **made_bytes})
         for backing in self._supply.backings:
             self._linker().check_link(backing)
+        if any(transfer.mode is DiskMode.HOST_EXPAND for transfer in self._plan.transfers):
+            self._expander()
 
     def carry_out(self, started: float) -> InstallResult:
         """Check, make, start; take everything back on failure."""
@@ -220,10 +222,11 @@ class _Install:
 
     def _make_volume(self, journal: Journal, transfer: Transfer, size_bytes: int, backing: Backing | None) -> Volume:
         """Make an empty volume."""
-        if backing is None:
-            create = partial(self._target.create_volume, transfer, size_bytes)
-        else:
+        create: Callable[[], Volume] = partial(self._target.create_volume, transfer, size_bytes)
+        if backing is not None:
             create = partial(self._linker().create_linked, transfer, size_bytes, backing)
+        elif transfer.mode is DiskMode.HOST_EXPAND:
+            create = partial(self._expander().create_host_expanded, transfer, size_bytes)
         return journal.make(f"volume {transfer.image_name}", create)
 
     def _linker(self) -> Linker:
@@ -232,6 +235,16 @@ class _Install:
             raise DiskError(
                 f"{self._target.uri} takes no linked disks, expected a folder or libvirt on this host",
                 code="E_DISK_LINK",
+                hint="Use --disk-mode expand.",
+            )
+        return self._target
+
+    def _expander(self) -> HostExpander:
+        """The target, when its host can expand disks. Raises `DiskError`."""
+        if not isinstance(self._target, HostExpander):
+            raise DiskError(
+                f"{self._target.uri} cannot expand disks by itself, expected libvirt",
+                code="E_NOT_SUPPORTED",
                 hint="Use --disk-mode expand.",
             )
         return self._target

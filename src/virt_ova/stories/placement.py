@@ -18,6 +18,7 @@ from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.transplant import TransplantLayout
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
+from virt_ova.disk.send import can_send, send_disk
 from virt_ova.disk.transplant import TooManyExpandedError, can_transplant, transplant_disk
 from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding, Severity
@@ -137,6 +138,34 @@ class Transplant:
         transplant_disk(self.member, self.reader, self.layout, sink, hasher=hasher, advance=advance)
 
 
+@dataclass(frozen=True, slots=True)
+class HostExpansion:
+    """A disk that is sent as it is, and expanded where it goes."""
+
+    member: Member
+    reader: DiskReader
+    expansion: Expansion
+
+    @property
+    def mode(self) -> DiskMode:
+        """See `DiskMode`."""
+        return DiskMode.HOST_EXPAND
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length when it is expanded."""
+        return self.expansion.size_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """What is sent stays until it is expanded."""
+        return self.member.size + self.expansion.needed_bytes
+
+    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
+        """Send."""
+        send_disk(self.member, self.reader, sink, hasher=hasher, advance=advance)
+
+
 @dataclass(kw_only=True, slots=True)
 class Placement:
     """A disk that was opened, and how its image will be filled.
@@ -252,7 +281,8 @@ def open_placement(
         return Placement(package=package, member=member, capacity_bytes=capacity_bytes, ways=[link], findings=[])
     block_map = reader.block_map
     check_capacity(member, block_map, capacity_bytes)
-    ways = [Expansion(member, reader, _writer(block_map, image_format))]
+    expansion = Expansion(member, reader, _writer(block_map, image_format))
+    ways = [expansion]
     findings = []
     if mode is DiskMode.TRANSPLANT:
         if problem := _transplant_problem(reader, image_format):
@@ -260,6 +290,12 @@ def open_placement(
         else:
             layout = TransplantLayout(block_map, member_offset=member.offset, member_bytes=member.size)
             ways.insert(0, Transplant(member, reader, layout))
+    if mode is DiskMode.HOST_EXPAND:
+        if can_send(reader):
+            ways = [HostExpansion(member, reader, expansion)]
+        else:
+            problem = f"a {reader.format} disk is not smaller than its content"
+            findings.append(not_transplanted(member, problem, mode))
     return Placement(
         package=package, member=member, capacity_bytes=block_map.capacity_bytes, ways=ways, findings=findings
     )
@@ -284,7 +320,7 @@ def _open_gzipped(
         member=member,
         capacity_bytes=disk.block_map.capacity_bytes,
         ways=[Inflation(disk, image_format)],
-        findings=[not_transplanted(member, problem)] if mode is DiskMode.TRANSPLANT else [],
+        findings=[] if mode is DiskMode.EXPAND else [not_transplanted(member, problem, mode)],
     )
 
 
@@ -295,12 +331,15 @@ def _transplant_problem(reader: DiskReader, image_format: ImageFormat) -> str:
     return "" if can_transplant(reader) else f"a {reader.format} disk has no compressed blocks that qcow2 can hold"
 
 
-def not_transplanted(member: Member | None, problem: str) -> Finding:
-    """The finding for a disk that is expanded because of `problem`."""
+def not_transplanted(member: Member | None, problem: str, mode: DiskMode = DiskMode.TRANSPLANT) -> Finding:
+    """The finding that `problem` keeps a disk from being placed by `mode`."""
+    expanded = (
+        "expanded here instead of on the host" if mode is DiskMode.HOST_EXPAND else "expanded instead of transplanted"
+    )
     return Finding(
         code="DISK_EXPANDED",
         severity=Severity.INFO,
-        message=f"expanded instead of transplanted: {problem}",
+        message=f"{expanded}: {problem}",
         where=printable(member.name) if member else "",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -99,7 +100,8 @@ class PlacedSupply:
 
     def _create(self, transfer: Transfer, create: CreateImage) -> Sink:
         placement = self._placements[transfer.id]
-        return create(transfer, placement.size_bytes, placement.backing)
+        actual = replace(transfer, mode=placement.mode, capacity_bytes=placement.capacity_bytes)
+        return create(actual, placement.size_bytes, placement.backing)
 
     def _copy(self, pairs: Sequence[tuple[Placement, Sink]]) -> None:
         """Fill every sink, side by side where bytes can be read and written in places."""

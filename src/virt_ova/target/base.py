@@ -144,6 +144,17 @@ class Linker(Protocol):
         """Make an empty image as `Target.create_volume` does; what will be written to it lies on `backing`."""
 
 
+@runtime_checkable
+class HostExpander(Protocol):
+    """What a target has besides when its host can expand a disk by itself."""
+
+    def create_host_expanded(self, transfer: Transfer, size_bytes: int) -> Volume:
+        """Make an image as `Target.create_volume` does, whose sink takes the package's disk as it is.
+
+        The host expands it when the sink is finished.
+        """
+
+
 class Driver(Protocol):
     """Opens targets of some URI schemes; what an entry point names."""
 

@@ -3,127 +3,30 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
 import pytest
 
-from tests.build.appliance import ApplianceSpec, build_appliance, build_disk
+from tests.build.appliance import ApplianceSpec, build_disk
 from tests.build.command import command, environment
-from tests.build.disks import SECTOR, sparse_vmdk
-from tests.build.ova import build_ova, descriptor, with_manifest
 from tests.build.plans import machine, plan, transfer
-from tests.build.remote import Relay, RemoteHost, relay, remote_host, why_not
-from virt_ova import DiskMode, ImageFormat, InstallOptions, InstallResult, install
+from tests.build.remote import Relay, RemoteHost, relay
+from tests.integration.libvirt.faraway import GRAIN, Watching, by_relay, compare, left_of, package
+from virt_ova import DiskMode, ImageFormat, InstallOptions, install
 from virt_ova.errors import RollbackError, SpaceError, TargetError
 from virt_ova.progress import SilentMonitor
 from virt_ova.target.libvirt import capabilities
 from virt_ova.target.libvirt.stream import StreamSink
 from virt_ova.target.libvirt.target import open_connection
 
-GRAIN = 64 << 10
 TRANSPLANT = InstallOptions(disk_mode=DiskMode.TRANSPLANT)
 RAW = InstallOptions(image_format=ImageFormat.RAW)
 LOST = r"uploading 'vm-disk1.qcow2' failed: .+"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[RemoteHost]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with tempfile.TemporaryDirectory(prefix="virt-ova-remote-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        with remote_host(folder) as running:
-            yield running
-
-
-@pytest.fixture(scope="module")
-def appliance(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_appliance(tmp_path_factory.mktemp("appliance") / "appliance.ova", ApplianceSpec())
-
-
-def package(folder: Path, grains: int, *, compressible: bool = False) -> tuple[Path, int]:
-    """A package with one disk of so many full grains; and the size of the disk's file."""
-    source = random.Random(1)  # noqa: S311 - a sample
-    data = {
-        number: source.randbytes(GRAIN // 16) * 16 if compressible else source.randbytes(GRAIN)
-        for number in range(grains)
-    }
-    image, capacity = sparse_vmdk(grains * GRAIN // SECTOR, data), str(grains * GRAIN)
-    members = with_manifest([("a.ovf", descriptor([("a.vmdk", len(image))], capacity=capacity)), ("a.vmdk", image)])
-    return build_ova(folder / "a.ova", members), len(image)
-
-
-def by_relay(uri: str, real_port: int, line: Relay) -> str:
-    return uri.replace(f":{real_port}/", f":{line.port}/")
-
-
-def left_of(host: RemoteHost) -> list[str]:
-    """Machines and volumes on the host, as its daemon lists them and as they lie in its folders."""
-    connection = libvirt.open(host.uri)
-    pools = connection.listAllStoragePools(0)
-    for pool in pools:
-        pool.refresh(0)
-    listed = [volume for pool in pools for volume in pool.listVolumes()]
-    domains = [domain.name() for domain in connection.listAllDomains(0)]
-    connection.close()
-    assert sorted(listed) == sorted(path.name for path in (*host.images.iterdir(), *host.small.iterdir()))
-    return sorted(domains + listed)
-
-
-@pytest.fixture(autouse=True)
-def empty(host: RemoteHost) -> Iterator[None]:
-    """Nothing is left by one test for the next."""
-    yield
-    connection = libvirt.open(host.uri)
-    for domain in connection.listAllDomains(0):
-        if domain.isActive():
-            domain.destroy()
-        domain.undefine()
-    connection.close()
-    for path in (*host.images.iterdir(), *host.small.iterdir()):
-        path.unlink()
-    left_of(host)
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files; empty."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
-
-
-class Watching(SilentMonitor):
-    """Does something whenever bytes were copied."""
-
-    def __init__(self, act: Callable[[], object]) -> None:
-        self._act = act
-        self.count = 0
-
-    def advance(self, step: str, done_bytes: int) -> None:  # noqa: ARG002 - the protocol's
-        self.count += 1
-        self._act()
-
-
-def compare(result: InstallResult, host: RemoteHost, original: Path, image_format: str) -> None:
-    """The volume on the host is sound, and the same disk as `original`."""
-    (volume,) = result.volumes
-    image = host.root / volume.path[1:]
-    assert not Path(volume.path).exists()
-    assert image.stat().st_mode & 0o7777 == 0o600
-    if image_format == "qcow2":
-        subprocess.run(["qemu-img", "check", "-q", image], check=True)
-    formats = ("-f", "vmdk", "-F", image_format)
-    subprocess.run(["qemu-img", "compare", "-q", *formats, original, image], check=True)
 
 
 class TestInstall:

@@ -93,7 +93,8 @@ def translated(doing: str, *, otherwise: str = "E_LIBVIRT") -> Iterator[None]:
         yield
     except libvirt.libvirtError as exc:
         code = code_of(exc) or otherwise
-        message = f"{doing} failed: {printable(exc.get_error_message() or str(exc), limit=_LIMIT)}"
+        words = (exc.get_error_message() or str(exc)).strip()
+        message = f"{doing} failed: {printable(words, limit=_LIMIT)}"
         kind = SpaceError if code == "E_SPACE" else TargetError
         raise kind(message, code=code, hint=_HINTS.get(code, "")) from exc
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
-from virt_ova.target.libvirt import capabilities, domain, link, volume
+from virt_ova.target.libvirt import capabilities, domain, hostexpand, link, volume
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
@@ -102,6 +103,17 @@ class LibvirtTarget:
     def create_linked(self, transfer: Transfer, size_bytes: int, backing: Backing) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.Linker.create_linked`."""
         return self._create(transfer, backing)
+
+    def create_host_expanded(self, transfer: Transfer, size_bytes: int) -> hostexpand.HostExpandedVolume:  # noqa: ARG002 - a volume grows
+        """See `virt_ova.target.base.HostExpander.create_host_expanded`."""
+        return hostexpand.HostExpandedVolume(
+            upload=self._create(replace(transfer, image_name=hostexpand.upload_name(transfer.image_name))),
+            pool=self._required_pool(),
+            lifeline=self._lifeline,
+            name=check_file_name(transfer.image_name, "the volume name"),
+            image_format=transfer.image_format,
+            capacity_bytes=transfer.capacity_bytes,
+        )
 
     def _create(self, transfer: Transfer, backing: Backing | None = None) -> volume.LibvirtVolume:
         name = check_file_name(transfer.image_name, "the volume name")

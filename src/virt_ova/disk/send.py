@@ -1,0 +1,62 @@
+"""Passes a stream-optimized VMDK on as it is, for a host that expands it itself.
+
+The host reads it by the tables that were checked here; that each grain's marker agrees with them is checked as it
+passes, because QEMU does not look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from virt_ova.disk.base import DiskFormat, DiskReader, Sink
+from virt_ova.disk.copy import cut
+from virt_ova.disk.pump import Hasher, Piece, Run, pump, read_spans
+from virt_ova.disk.vmdk.grains import check_marker
+from virt_ova.errors import DiskError
+from virt_ova.source.base import Member
+from virt_ova.text import printable
+
+
+def can_send(reader: DiskReader) -> bool:
+    """Whether the disk is smaller as it is, and in a format whose safety was checked to the end."""
+    return reader.format is DiskFormat.VMDK_STREAM
+
+
+def send_disk(
+    member: Member,
+    reader: DiskReader,
+    sink: Sink,
+    *,
+    hasher: Hasher | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write `member` to `sink` byte for byte.
+
+    Args:
+        member: where the image lies.
+        reader: one that `can_send`.
+        sink: takes the member.
+        hasher: is fed every byte of the member, in order; None when the digest is not asked for.
+        advance: is told of every so many bytes of the member done, in this thread.
+
+    Raises:
+        DiskError: a grain's marker is damaged (``E_DISK_GRAIN``).
+        SourceError: the member cannot be read.
+        TargetError: the sink cannot be written.
+    """
+    block_map = reader.block_map
+
+    def check(piece: Piece) -> list[Run]:
+        for ordinal in piece.ordinals:
+            offset = block_map.offsets[ordinal]
+            following = block_map.offsets[ordinal + 1] if ordinal + 1 < len(block_map) else member.size
+            try:
+                check_marker(memoryview(piece.data)[offset - piece.offset :], block_map, ordinal, following - offset)
+            except DiskError as exc:
+                exc.at(printable(member.name))
+                raise
+        return [Run(piece.offset, [piece.data])]
+
+    pieces = read_spans(cut(block_map, member.size, every_byte=True), member.read_at)
+    pump(pieces, sink, place=check, hasher=hasher, advance=advance, threads=1)
+    sink.finish(member.size)
