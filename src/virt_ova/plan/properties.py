@@ -188,8 +188,7 @@ def _note_default(prop: Property, default: str | None, ledger: Ledger) -> None:
         message = f"the property {quoted(prop.key)} has no value: the guest is not told of it"
         ledger.note("PROPERTY_MISSING", Severity.WARNING, message)
     elif problem := problem_of(prop, default):
-        message = f"the guest is told the package's own value of a property, although it is not right: {problem}"
-        ledger.note("PROPERTY_DEFAULT", Severity.WARNING, message)
+        ledger.note("PROPERTY_DEFAULT", Severity.WARNING, f"told as the package has it, but {problem}")
 
 
 def _resolved(

@@ -220,9 +220,11 @@ def test_the_default_value_may_be_an_element() -> None:
     assert (found.value, found.option_values) == ("7", {"a": "8"})
 
 
-def test_vmware_qualifiers_serve_where_ovf_has_none() -> None:
+def test_vmware_qualifiers_count_besides_those_of_ovf() -> None:
     body = '<Property ovf:key="k" ovf:type="string" vmw:qualifiers="Ip"/>'
     assert product(body, envelope_attributes=VMW).properties[0].qualifiers == "Ip"
+    both = body.replace("vmw:", 'ovf:qualifiers="MinLen(7)" vmw:')
+    assert product(both, envelope_attributes=VMW).properties[0].qualifiers == "MinLen(7) Ip"
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,11 @@ def test_vmware_qualifiers_serve_where_ovf_has_none() -> None:
 )
 def test_in_doubt_a_property_is_a_password(attribute: str, is_password: bool) -> None:  # noqa: FBT001 - a parameter
     assert product(f'<Property ovf:key="k" ovf:type="string" {attribute}/>').properties[0].password is is_password
+
+
+@pytest.mark.parametrize("kind", ["password", " Password(8..20)"])
+def test_a_type_may_say_that_a_property_is_a_password(kind: str) -> None:
+    assert product(f'<Property ovf:key="k" ovf:type="{kind}" ovf:password="false"/>').properties[0].password
 
 
 def test_a_property_without_type_is_a_string_and_noted() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.plan.builders import IDENTITY, item, plan_of, system
 from virt_ova.errors import PlanError
 from virt_ova.findings import Finding, Severity
-from virt_ova.ovf.envelope import ResourceType
+from virt_ova.ovf.envelope import Product, Property, ResourceType, VirtualHardware
 from virt_ova.plan.codec import from_json, to_json
 from virt_ova.plan.machine import (
     Bus,
@@ -35,6 +36,14 @@ PLAN = plan_of(
         item(ResourceType.ETHERNET, "5", subtypes="vmxnet3", connections=("LAN",)),
         name="web",
     ),
+)
+TELLING = plan_of(
+    replace(
+        system(
+            products=(Product(properties=(Property(key="a", value="b"), Property(key="pw", password=True, value="c"))),)
+        ),
+        hardware=(VirtualHardware(transports=("iso",)),),
+    )
 )
 
 words = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True)
@@ -107,6 +116,23 @@ def test_a_plan_survives_json(plan: InstallPlan) -> None:
     assert from_json(to_json(plan)) == plan
 
 
+def test_a_plan_with_properties_survives_json_which_has_no_password() -> None:
+    text = to_json(TELLING)
+    assert from_json(text) == TELLING
+    assert json.loads(text)["entities"] == [
+        {
+            "id": "vm",
+            "machine": "vm",
+            "properties": [
+                {"key": "a", "value": "b", "password": False},
+                {"key": "pw", "value": None, "password": True},
+            ],
+            "content": [],
+        }
+    ]
+    assert [(each["id"], each["environment"]) for each in json.loads(text)["transfers"]] == [("environment/vm", "vm")]
+
+
 def test_json_is_indented_and_ends_with_a_line_feed() -> None:
     text = to_json(PLAN)
     assert text.startswith('{\n  "version": 1,\n  "package": {\n    "name": "test.ova"')
@@ -114,8 +140,8 @@ def test_json_is_indented_and_ends_with_a_line_feed() -> None:
     assert from_json(text.encode()) == PLAN
 
 
-def changed(change: Callable[[Any], None]) -> str:
-    document = json.loads(to_json(PLAN))
+def changed(change: Callable[[Any], None], plan: InstallPlan = PLAN) -> str:
+    document = json.loads(to_json(plan))
     change(document)
     return json.dumps(document)
 
@@ -163,6 +189,40 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(change: Callable[[Any], No
     assert caught.value.code == "E_PLAN_JSON"
     assert message in str(caught.value)
     assert caught.value.hint == "make it anew with 'virt-ova plan'"
+
+
+NOT_TOLD = (
+    "transfer 'environment/vm' holds the properties of '{}', expected a machine among the entities, and no member"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            put("entities", 0, "properties", 1, "value", value="c"),
+            "the plan holds a value for the password 'pw', expected null",
+        ),
+        (put("entities", 0, "properties", 0, "value", value=None), "the property 'a' is null, expected text"),
+        (put("entities", 0, "properties", 0, "key", value="pw"), "the plan has 2 of property 'pw', expected one"),
+        (
+            put("entities", 0, "properties", 0, "value", value="\x1b"),
+            "a property of 'vm' has the character U+001B, which XML cannot hold",
+        ),
+        (
+            put("entities", 0, "content", value=[{"id": "\0"}]),
+            r"a property of '\x00' has the character U+0000, which XML cannot hold",
+        ),
+        (put("entities", value=[]), NOT_TOLD.format("vm")),
+        (put("entities", 0, "machine", value="other"), NOT_TOLD.format("vm")),
+        (put("transfers", 0, "environment", value="other"), NOT_TOLD.format("other")),
+        (put("transfers", 0, "member", value="a.vmdk"), NOT_TOLD.format("vm")),
+    ],
+)
+def test_properties_that_a_plan_cannot_hold_are_refused(change: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        from_json(changed(change, TELLING))
+    assert (caught.value.code, caught.value.message) == ("E_PLAN_JSON", message)
 
 
 def test_a_machine_name_in_a_plan_is_checked() -> None:

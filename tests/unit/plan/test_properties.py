@@ -123,7 +123,11 @@ class TestPlan:
     def test_own_values_given_ones_and_missing_ones(self) -> None:
         package = envelope(
             asking(
-                prop("a", "package"), prop("b", "package"), prop("c"), prop("n", "x", type="int8"), prop("a", "again")
+                prop("a", "package"),
+                prop("b", "package"),
+                prop("c"),
+                prop("n", "-1", qualifiers="MinValue(0)"),
+                prop("a", "again"),
             )
         )
         plan = planned(package, b="user")
@@ -134,14 +138,13 @@ class TestPlan:
                 properties=(
                     Setting(key="a", value="package"),
                     Setting(key="b", value="user"),
-                    Setting(key="n", value="x"),
+                    Setting(key="n", value="-1"),
                 ),
             ),
         )
         assert found(plan, "PROPERTY_MISSING") == ["the property 'c' has no value: the guest is not told of it"]
         assert found(plan, "PROPERTY_DEFAULT") == [
-            "the guest is told the package's own value of a property, although it is not right: "
-            + "the value of 'n' does not fit: expected a whole number from -128 to 127, found 'x'"
+            "told as the package has it, but the value of 'n' does not fit: expected 0 or more, found '-1'"
         ]
 
     def test_the_deployment_option_decides(self) -> None:
