@@ -59,6 +59,13 @@ def let_pass() -> None:
             stop.is_armed = False
 
 
+def ignore_stop_signals() -> None:
+    """From now on stop signals do nothing, even while the interpreter ends; undoes `raise_on_stop_signals`."""
+    for signum in STOP_SIGNALS:
+        if isinstance(signal.getsignal(signum), _Stop):
+            signal.signal(signum, signal.SIG_IGN)
+
+
 class Held:
     """The stop signals that wait, and the handlers that wait for them."""
 

@@ -23,7 +23,7 @@ import pytest
 import virt_ova
 from tests.build.disks import sparse_vmdk
 from tests.build.ova import build_ova, descriptor, with_manifest
-from virt_ova.cli import VERBS
+from virt_ova.cli.command import VERBS
 from virt_ova.cli.parser import Parser, UsageError
 from virt_ova.errors import VirtOvaError
 from virt_ova.plan.plan import Outcome

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from virt_ova.interrupt import STOP_SIGNALS, Interrupted, held_back, let_pass, raise_on_stop_signals
+from virt_ova.interrupt import (
+    STOP_SIGNALS,
+    Interrupted,
+    held_back,
+    ignore_stop_signals,
+    let_pass,
+    raise_on_stop_signals,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +169,12 @@ def test_letting_pass_leaves_foreign_handlers_alone() -> None:
     let_pass()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_once_they_are_ignored_signals_do_nothing_and_foreign_handlers_stay() -> None:
+    raise_on_stop_signals()
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ignore_stop_signals()
+    handlers = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert handlers == [signal.SIG_IGN, signal.SIG_DFL, signal.SIG_IGN]
+    signal.signal(signal.SIGTERM, before)

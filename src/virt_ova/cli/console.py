@@ -14,7 +14,6 @@ from typing import Final
 
 from virt_ova.errors import VirtOvaError
 from virt_ova.findings import Finding, Severity
-from virt_ova.interrupt import Interrupted
 from virt_ova.package.verify import Trust
 from virt_ova.text import printable
 
@@ -97,11 +96,6 @@ def forsake(descriptor: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, descriptor)
     os.close(null)
-
-
-def interrupted(signal: Interrupted) -> VirtOvaError:
-    """The error that tells of a stop signal."""
-    return VirtOvaError(f"stopped by {signal}", code="E_INTERRUPTED")
 
 
 def trust_line(trust: Trust) -> str:

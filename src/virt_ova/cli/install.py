@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from virt_ova.cli.answers import answered, with_licences
-from virt_ova.cli.console import Console, finding_lines, interrupted, table, told, trust_line
+from virt_ova.cli.console import Console, finding_lines, table, told, trust_line
+from virt_ova.cli.failure import failure_of
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
 from virt_ova.cli.parser import UsageError, add_source
 from virt_ova.cli.report import Report
-from virt_ova.errors import VirtOvaError
 from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
 from virt_ova.plan.codec import from_json, to_json
@@ -66,11 +66,8 @@ def _reported(args: argparse.Namespace, console: Console, report: Report) -> tup
     """As `_carry_out`; a failure is written to the report as well."""
     try:
         return _carry_out(args, console)
-    except VirtOvaError as exc:
-        report.write(exc.document())
-        raise
-    except Interrupted as exc:
-        report.write(interrupted(exc).document())
+    except (Exception, Interrupted) as exc:
+        report.write(failure_of(exc).document())
         raise
 
 

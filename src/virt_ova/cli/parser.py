@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final, NoReturn
 
+from virt_ova.cli.console import Console
 from virt_ova.errors import VirtOvaError
 
 SOURCE_HELP: Final = "an .ova, an .ovf, a folder that holds one, the http(s) URL of an .ova, or - for standard input"
@@ -23,6 +24,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
         raise UsageError(message, hint=f"Run '{self.prog} --help'.")
+
+    def _print_message(self, message: str, _file: object = None) -> None:
+        """``--help``, written as every other result is."""
+        Console(is_json=False).write(message.rstrip("\n"))
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

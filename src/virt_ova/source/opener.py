@@ -15,6 +15,7 @@ from os import PathLike
 from typing import BinaryIO
 
 from virt_ova.errors import SourceError
+from virt_ova.interrupt import held_back
 from virt_ova.source.base import Archive, ByteSource, Member, MemberName
 from virt_ova.source.directory import open_descriptor, open_directory
 from virt_ova.source.file import LocalFile, is_pipe, name_of, open_file_object
@@ -86,7 +87,8 @@ def _open_url(url: str, keeps: Keeps) -> Archive:
             code="E_SOURCE_KIND",
             hint="Download the descriptor and its files into a folder, and give the folder's path.",
         )
-    from virt_ova.source.http import HttpSource  # noqa: PLC0415 - its library is slow to load
+    with held_back():
+        from virt_ova.source.http import HttpSource  # noqa: PLC0415 - its library is slow to load
 
     source = HttpSource(url)
     archive = _index(source, 0, keeps)

@@ -2,7 +2,7 @@
 
 Objects are made through the journal, one at a time and not interruptible in between, so that at any moment it knows
 exactly what exists because of this run. Leaving the journal by an exception takes all of it back, last made first;
-nothing is ever looked up by name, so a foreign object cannot be hit.
+nothing is ever looked up by name, so a foreign object cannot be hit. For this it has some memory in reserve.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol, Self, TypeVar
 
 from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import held_back, let_pass
+from virt_ova.memory import let_go, reserve
 from virt_ova.progress import Monitor
 
 
@@ -39,6 +40,7 @@ class Journal:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._entries: list[_Entry] = []
+        self._reserve: bytearray | None = reserve()
 
     def make(self, what: str, create: Callable[[], T]) -> T:
         """Call `create` and remember what it made; stop signals wait meanwhile.
@@ -64,6 +66,9 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._entries:
+            self._reserve = None
+            if isinstance(error, MemoryError):
+                let_go(error)
             let_pass()
             with held_back():
                 self._take_back(error)

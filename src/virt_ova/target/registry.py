@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, cast
 
 from virt_ova.errors import TargetError
+from virt_ova.interrupt import held_back
 from virt_ova.paths import is_text
 from virt_ova.target.base import Driver, Target
 from virt_ova.text import printable, quoted, without_password
@@ -84,7 +85,8 @@ def _entry(points: list[EntryPoint]) -> DriverEntry:
     """The driver that all of `points` name."""
     schemes = tuple(point.name for point in points)
     try:
-        driver = cast("Driver", points[0].load())
+        with held_back():
+            driver = cast("Driver", points[0].load())
     except Exception as exc:  # noqa: BLE001 - a third party's module may fail in any way when it is imported
         reason = f"{type(exc).__name__}: {printable(str(exc))}"
         problem = f"the driver {quoted(points[0].value)} cannot be loaded: {reason}"

@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import cast
 
+from virt_ova.interrupt import held_back
 from virt_ova.target.base import Target
 
 
@@ -26,5 +27,6 @@ class LibvirtDriver:
 
     def open(self, uri: str, *, pool: str | None = None) -> Target:
         """Connect; see `virt_ova.target.libvirt.target.open_connection`."""
-        module = import_module("virt_ova.target.libvirt.target")
+        with held_back():
+            module = import_module("virt_ova.target.libvirt.target")
         return cast("Target", module.open_connection(uri, pool=pool))
