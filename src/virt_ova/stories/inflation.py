@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
@@ -16,39 +15,22 @@ from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
 from virt_ova.errors import DiskError
 from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.stories.ways import Advance, Way
 from virt_ova.text import printable
 
 
-@dataclass(frozen=True, slots=True)
-class Inflation:
-    """A `virt_ova.stories.placement.Way`: inflated, and its blocks decoded, in one pass."""
+def inflation(disk: GzippedDisk, image_format: ImageFormat) -> Way:
+    """Inflated, and its blocks decoded, in one pass; as if every block held data, because which do is not known yet."""
+    size_bytes = forward_size_bytes(disk.block_map, image_format)
 
-    disk: GzippedDisk
-    image_format: ImageFormat
-
-    @property
-    def mode(self) -> DiskMode:
-        """See `DiskMode`."""
-        return DiskMode.EXPAND
-
-    @property
-    def size_bytes(self) -> int:
-        """Its length when every block holds data: which do is not known yet."""
-        return forward_size_bytes(self.disk.block_map, self.image_format)
-
-    @property
-    def needed_bytes(self) -> int:
-        """As if every block held data."""
-        return self.size_bytes
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
-        """Inflate, decode and write; the stored bytes are hashed."""
-        if sink.in_order and self.image_format is ImageFormat.QCOW2:
+    def fill(sink: Sink, hasher: Hasher | None, advance: Advance) -> None:
+        """The stored bytes are hashed."""
+        if sink.in_order and image_format is ImageFormat.QCOW2:
             raise DiskError(
                 "a gzip'd disk cannot be written as qcow2 to a stream, expected raw or a file: what is in it is only "
                 "known at its end",
                 code="E_DISK_ORDER",
-                where=printable(self.disk.member.name),
+                where=printable(disk.member.name),
                 hint="Use --format raw.",
             )
 
@@ -57,7 +39,9 @@ class Inflation:
                 hasher.update(data)
             advance(len(data))
 
-        copy_forward(self.disk.open(taken), sink, writer=forward_writer(self.image_format))
+        copy_forward(disk.open(taken), sink, writer=forward_writer(image_format))
+
+    return Way(mode=DiskMode.EXPAND, size_bytes=size_bytes, needed_bytes=size_bytes, fill=fill)
 
 
 def forward_writer(image_format: ImageFormat) -> Callable[[BlockMap], DiskWriter]:

@@ -8,12 +8,10 @@ would see a damaged disk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from virt_ova.disk.base import BlockMap, DiskFormat, DiskReader, DiskWriter, Sink
+from virt_ova.disk.base import BlockMap, DiskFormat, DiskReader, Sink
 from virt_ova.disk.copy import write_blank
 from virt_ova.disk.pump import Hasher, pump, read_spans, spans_between
 from virt_ova.disk.qcow2.image import BackingFile
@@ -26,6 +24,7 @@ from virt_ova.paths import is_text
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
+from virt_ova.stories.ways import Advance, Way
 from virt_ova.text import quoted
 from virt_ova.units import KIB, SECTOR_BYTES
 
@@ -43,40 +42,8 @@ _DRIVERS: Final = {
 """QEMU's drivers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A `virt_ova.stories.placement.Way`: an empty image on the member; `block_map` is the image's."""
-
-    member: Member
-    backing: Backing
-    block_map: BlockMap
-    writer: DiskWriter
-
-    @property
-    def mode(self) -> DiskMode:
-        """See `DiskMode`."""
-        return DiskMode.LINK
-
-    @property
-    def size_bytes(self) -> int:
-        """Metadata alone."""
-        return self.writer.size_bytes
-
-    @property
-    def needed_bytes(self) -> int:
-        """All of it."""
-        return self.writer.size_bytes
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
-        """Hash the member, and write the metadata."""
-        if hasher:
-            pieces = read_spans(spans_between(0, self.member.size), self.member.read_at)
-            pump(pieces, sink, place=lambda _: [], hasher=hasher, advance=advance, threads=1)
-        write_blank(self.writer, sink)
-
-
-def open_link(package: Package, member: Member, reader: DiskReader, image_format: ImageFormat) -> Link:
-    """Lay out an image on `member`.
+def open_link(package: Package, member: Member, reader: DiskReader, image_format: ImageFormat) -> tuple[BlockMap, Way]:
+    """Lay out an image on `member`; the image's own blocks, of which there are none, and the way to fill it.
 
     Args:
         package: where it comes from.
@@ -107,7 +74,22 @@ def open_link(package: Package, member: Member, reader: DiskReader, image_format
         max_stored_bytes=0,
     )
     backing_file = BackingFile(name=name, format=backing.image_format)
-    return Link(member, backing, blank, Qcow2Writer(blank, backing_file=backing_file))
+    writer = Qcow2Writer(blank, backing_file=backing_file)
+
+    def fill(sink: Sink, hasher: Hasher | None, advance: Advance) -> None:
+        """Hash the member, and write the metadata."""
+        if hasher:
+            pieces = read_spans(spans_between(0, member.size), member.read_at)
+            pump(pieces, sink, place=lambda _: [], hasher=hasher, advance=advance, threads=1)
+        write_blank(writer, sink)
+
+    return blank, Way(
+        mode=DiskMode.LINK,
+        size_bytes=writer.size_bytes,
+        needed_bytes=writer.size_bytes,
+        fill=fill,
+        backing=backing,
+    )
 
 
 def _backing(member: Member, reader: DiskReader, digest: str) -> Backing:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink
-from virt_ova.disk.copy import copy_disk, write_blank
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_disk
-from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.transplant import TransplantLayout
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
-from virt_ova.disk.send import can_send, send_disk
-from virt_ova.disk.transplant import TooManyExpandedError, can_transplant, transplant_disk
+from virt_ova.disk.send import can_send
+from virt_ova.disk.transplant import TooManyExpandedError, can_transplant
 from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
@@ -27,143 +25,15 @@ from virt_ova.package.package import Package
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
-from virt_ova.stories.inflation import Inflation
-from virt_ova.stories.link import Link, open_link
+from virt_ova.stories import ways as way
+from virt_ova.stories.inflation import inflation
+from virt_ova.stories.link import open_link
+from virt_ova.stories.ways import Way
 from virt_ova.text import printable
 from virt_ova.units import MIB, format_bytes
 
 _BLANK_BLOCK_BYTES: Final = 64 << 10
 _CAPACITY_SLACK_BYTES: Final = MIB
-
-
-class Way(Protocol):
-    """A way to fill an image."""
-
-    @property
-    def mode(self) -> DiskMode:
-        """Its word."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Most length that the image can have."""
-
-    @property
-    def needed_bytes(self) -> int:
-        """Most room that the image can take."""
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
-        """Write the image and feed its member to `hasher`; raises as `Placement.write`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A disk without content."""
-
-    writer: DiskWriter
-
-    @property
-    def mode(self) -> DiskMode:
-        """An empty disk is as good as expanded."""
-        return DiskMode.EXPAND
-
-    @property
-    def size_bytes(self) -> int:
-        """Its length; most of it is a hole."""
-        return self.writer.size_bytes
-
-    @property
-    def needed_bytes(self) -> int:
-        """The metadata."""
-        return self.writer.size_bytes if self.writer.maps_blocks else 0
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:  # noqa: ARG002
-        """Write the metadata; there is nothing to hash."""
-        write_blank(self.writer, sink)
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """A disk whose blocks are decoded."""
-
-    member: Member
-    reader: DiskReader
-    writer: DiskWriter
-
-    @property
-    def mode(self) -> DiskMode:
-        """See `DiskMode`."""
-        return DiskMode.EXPAND
-
-    @property
-    def size_bytes(self) -> int:
-        """Its length."""
-        return self.writer.size_bytes
-
-    @property
-    def needed_bytes(self) -> int:
-        """All blocks, and the metadata."""
-        block_map = self.reader.block_map
-        return self.writer.size_bytes if self.writer.maps_blocks else len(block_map) * block_map.block_bytes
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
-        """Decode and write."""
-        copy_disk(self.member, self.reader, self.writer, sink, hasher=hasher, advance=advance)
-
-
-@dataclass(frozen=True, slots=True)
-class Transplant:
-    """A disk whose blocks are taken as they are."""
-
-    member: Member
-    reader: DiskReader
-    layout: TransplantLayout
-
-    @property
-    def mode(self) -> DiskMode:
-        """See `DiskMode`."""
-        return DiskMode.TRANSPLANT
-
-    @property
-    def size_bytes(self) -> int:
-        """Its length when every grain that may be expanded is."""
-        return self.layout.max_size_bytes
-
-    @property
-    def needed_bytes(self) -> int:
-        """As if no block could be shared."""
-        return self.layout.max_size_bytes
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
-        """Share or copy."""
-        transplant_disk(self.member, self.reader, self.layout, sink, hasher=hasher, advance=advance)
-
-
-@dataclass(frozen=True, slots=True)
-class HostExpansion:
-    """A disk that is sent as it is, and expanded where it goes."""
-
-    member: Member
-    reader: DiskReader
-    expansion: Expansion
-
-    @property
-    def mode(self) -> DiskMode:
-        """See `DiskMode`."""
-        return DiskMode.HOST_EXPAND
-
-    @property
-    def size_bytes(self) -> int:
-        """Its length when it is expanded."""
-        return self.expansion.size_bytes
-
-    @property
-    def needed_bytes(self) -> int:
-        """What is sent stays until it is expanded."""
-        return self.member.size + self.expansion.needed_bytes
-
-    def fill(self, sink: Sink, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
-        """Send."""
-        send_disk(self.member, self.reader, sink, hasher=hasher, advance=advance)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -202,8 +72,7 @@ class Placement:
     @property
     def backing(self) -> Backing | None:
         """What its image lies on; None for one that stands alone."""
-        way = self.ways[0]
-        return way.backing if isinstance(way, Link) else None
+        return self.ways[0].backing
 
     @property
     def step(self) -> str:
@@ -269,36 +138,45 @@ def open_placement(
     """
     if member is None:
         blank = _blank(capacity_bytes)
-        ways: list[Way] = [Blank(_writer(blank, image_format))]
+        ways = [way.blank(_writer(blank, image_format))]
         return Placement(package=package, member=None, capacity_bytes=blank.capacity_bytes, ways=ways, findings=[])
     if package.compression_of(member):
         return _open_gzipped(package, member, capacity_bytes, image_format, mode)
     reader = open_disk(member)
     if mode is DiskMode.LINK:
-        link = open_link(package, member, reader, image_format)
-        check_capacity(member, link.block_map, capacity_bytes)
-        capacity_bytes = link.block_map.capacity_bytes
-        return Placement(package=package, member=member, capacity_bytes=capacity_bytes, ways=[link], findings=[])
+        block_map, link = open_link(package, member, reader, image_format)
+        check_capacity(member, block_map, capacity_bytes)
+        return Placement(
+            package=package, member=member, capacity_bytes=block_map.capacity_bytes, ways=[link], findings=[]
+        )
+    check_capacity(member, reader.block_map, capacity_bytes)
+    ways, findings = _choose_ways(member, reader, image_format, mode)
+    return Placement(
+        package=package,
+        member=member,
+        capacity_bytes=reader.block_map.capacity_bytes,
+        ways=ways,
+        findings=findings,
+    )
+
+
+def _choose_ways(
+    member: Member, reader: DiskReader, image_format: ImageFormat, mode: DiskMode
+) -> tuple[list[Way], list[Finding]]:
+    """The ways that the disk allows, the one asked for first; a finding when it is not allowed."""
     block_map = reader.block_map
-    check_capacity(member, block_map, capacity_bytes)
-    expansion = Expansion(member, reader, _writer(block_map, image_format))
-    ways = [expansion]
-    findings = []
+    expansion = way.expansion(member, reader, _writer(block_map, image_format))
     if mode is DiskMode.TRANSPLANT:
         if problem := _transplant_problem(reader, image_format):
-            findings.append(not_transplanted(member, problem))
-        else:
-            layout = TransplantLayout(block_map, member_offset=member.offset, member_bytes=member.size)
-            ways.insert(0, Transplant(member, reader, layout))
+            return [expansion], [not_transplanted(member, problem)]
+        layout = TransplantLayout(block_map, member_offset=member.offset, member_bytes=member.size)
+        return [way.transplant(member, reader, layout), expansion], []
     if mode is DiskMode.HOST_EXPAND:
-        if can_send(reader):
-            ways = [HostExpansion(member, reader, expansion)]
-        else:
+        if not can_send(reader):
             problem = f"a {reader.format} disk is not smaller than its content"
-            findings.append(not_transplanted(member, problem, mode))
-    return Placement(
-        package=package, member=member, capacity_bytes=block_map.capacity_bytes, ways=ways, findings=findings
-    )
+            return [expansion], [not_transplanted(member, problem, mode)]
+        return [way.host_expansion(member, reader, expansion)], []
+    return [expansion], []
 
 
 def _open_gzipped(
@@ -319,7 +197,7 @@ def _open_gzipped(
         package=package,
         member=member,
         capacity_bytes=disk.block_map.capacity_bytes,
-        ways=[Inflation(disk, image_format)],
+        ways=[inflation(disk, image_format)],
         findings=[] if mode is DiskMode.EXPAND else [not_transplanted(member, problem, mode)],
     )
 
