@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.command import error_lines, json_of, virt_ova
+from tests.build.command import command, environment, error_lines, json_of, virt_ova
 from tests.build.disks import guest_bytes
-from tests.build.ova import build_ova, manifest_for
+from tests.build.ova import build_folder, build_ova, manifest_for
 from tests.build.small import (
     CAPACITY,
     damaged_message,
@@ -282,7 +282,7 @@ class TestBadWishes:
                 ["install", "a.ova", "--plan", "p.json", "--name", "web"],
                 (
                     "--plan cannot be combined with options that decide what the plan says "
-                    "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type)"
+                    "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type, --property)"
                 ),
                 "Give them to 'virt-ova plan', or edit the plan.",
             ),
@@ -311,6 +311,54 @@ class TestBadWishes:
         assert refused(virt_ova("convert", ova, tmp_path / "x", "--disk", "x"), "E_PKG_DISK", message, hint)
         assert virt_ova("convert", ova, tmp_path / "x", "--disk", "disk2").returncode == 0
         assert guest_bytes(tmp_path / "x") == small_disk(2)
+
+    @pytest.mark.parametrize("name", ["a.ovf", "a1.vmdk", "a.mf", "a-link"])
+    def test_a_report_in_place_of_a_file_of_the_package(self, tmp_path: Path, name: str) -> None:
+        members = small_members()
+        folder = build_folder(tmp_path / "p", [*members, ("a.mf", manifest_for(members))])
+        (folder / "a-link").hardlink_to(folder / "a1.vmdk")
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        message = (
+            f"--report '{folder}/{name}' holds something else than a report, "
+            "expected a new file, an empty one, or an earlier report"
+        )
+        done = virt_ova("install", folder, "-c", f"dir:{tmp_path}/m", "--report", folder / name)
+        assert refused(done, "E_USAGE", message, "Run 'virt-ova --help'.", status=2)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    def test_a_report_in_place_of_what_is_no_file(self, ova: Path) -> None:
+        os.mkfifo(ova.parent / "fifo")
+        for path in (ova.parent / "fifo", "/dev/null"):
+            done = virt_ova("install", ova, "--report", path)
+            message = f"--report '{path}' is no regular file"
+            assert refused(done, "E_USAGE", message, "Run 'virt-ova --help'.", status=2)
+
+    def test_a_report_on_standard_output(self, ova: Path) -> None:
+        with (ova.parent / "out").open("w") as out:
+            done = subprocess.run(
+                command("install", ova, "--report", "/dev/stdout"),
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                env=environment(),
+            )
+        message = "--report '/dev/stdout' is standard output, where --json prints the same"
+        assert (done.stderr, done.returncode) == (error_lines("E_USAGE", message, "Run 'virt-ova --help'."), 2)
+
+    @pytest.mark.parametrize(
+        ("words", "argument"),
+        [
+            (["install", "a.ova", "-c", ""], "-c/--connect"),
+            (["install", "a.ova", "--plan="], "--plan"),
+            (["plan", "a.ova", "--pool", ""], "--pool"),
+            (["inspect", ""], "SOURCE"),
+            (["convert", "a.ova", ""], "OUTPUT"),
+        ],
+    )
+    def test_an_empty_value(self, words: list[str], argument: str) -> None:
+        message = f"argument {argument}: expected a value, found an empty text"
+        assert refused(virt_ova(*words), "E_USAGE", message, f"Run 'virt-ova {words[0]} --help'.", status=2)
 
     def test_a_report_in_place_of_what_is_read(self, ova: Path) -> None:
         before = ova.read_bytes()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.build.command import error_lines, json_of, virt_ova
+from tests.build.faults import run_failing
 from tests.build.ova import build_folder, build_ova, with_manifest
 from tests.build.small import (
     CAPACITY,
@@ -135,7 +136,7 @@ class TestInstall:
 
     def test_the_report_of_a_success_and_of_a_failure(self, ova: Path, tmp_path: Path) -> None:
         report = tmp_path / "r.json"
-        report.write_text("what was there before, and longer than the error" * 100)
+        report.write_text(json.dumps({"an": "earlier report, longer than the error" * 100}))
         words = ("install", ova, "-c", f"dir:{tmp_path}/m", "--report", report)
         done = virt_ova(*words, "--json")
         assert json.loads(report.read_text()) == json_of(done)
@@ -144,7 +145,9 @@ class TestInstall:
         assert json_of(done)["error"]["code"] == "E_EXISTS"
 
     def test_a_report_that_cannot_be_written_is_told_and_the_machine_stays(self, ova: Path, tmp_path: Path) -> None:
-        done = virt_ova("install", ova, "-c", f"dir:{tmp_path}/m", "--report", "/dev/full", "--json")
+        report = tmp_path / "r.json"
+        words = ("install", ova, "-c", f"dir:{tmp_path}/m", "--report", report, "--json")
+        done = run_failing(["write:error=ENOSPC"], *words, only=report)
         assert done.stderr == error_lines("E_OUTPUT", "the report cannot be written: No space left on device")
         assert (done.returncode, json_of(done)["trust"]) == (1, "digests")
         assert is_installed(tmp_path / "m")

@@ -16,6 +16,7 @@ import pytest
 
 import virt_ova
 from tests.build.command import WITHOUT_QEMU, command, environment, error_lines
+from tests.build.faults import run_failing
 from tests.build.small import is_installed, listing, small_disk, small_ova
 from virt_ova.errors import SourceError
 from virt_ova.interrupt import STOP_SIGNALS, Interrupted, raise_on_stop_signals
@@ -212,21 +213,6 @@ class TestFileSystems:
         done = run_with("mount -t tmpfs -o ro tmpfs full", "install", ova, "-c", "dir:full/m")
         message = f"'{ova.parent}/full/m' could not be made: Read-only file system"
         assert (done.stdout, done.stderr, done.returncode) == ("", error_lines("E_IO", message, ILL), 1)
-
-
-def run_failing(faults: list[str], *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line with system calls that fail, each as strace has it: ``fsync:error=EIO:when=1``."""
-    strace = shutil.which("strace")
-    assert strace, "strace is missing; scripts/setup installs it"
-    traced = ",".join(fault.partition(":")[0] for fault in faults)
-    injected = [word for fault in faults for word in ("-e", f"inject={fault}")]
-    return subprocess.run(
-        [strace, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={traced}", *injected, *command(*words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-    )
 
 
 class TestSystemCalls:

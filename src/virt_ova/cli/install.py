@@ -19,7 +19,8 @@ from virt_ova.cli.parser import UsageError, add_source
 from virt_ova.cli.report import Report
 from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
-from virt_ova.plan.codec import from_json, to_json
+from virt_ova.paths import PATH_ERRORS, path_problem
+from virt_ova.plan.codec import MAX_PLAN_BYTES, from_json, to_json
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.stories.install import InstallResult, install, preflight
 from virt_ova.target.registry import scheme_of
@@ -105,9 +106,11 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
 
 def _read_plan(path: str) -> InstallPlan:
     try:
-        return from_json(Path(path).read_bytes())
-    except OSError as exc:
-        raise UsageError(f"--plan {quoted(path)}: {exc.strerror}") from exc
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_PLAN_BYTES + 1)
+    except PATH_ERRORS as exc:
+        raise UsageError(f"--plan {quoted(path)}: {path_problem(exc)}") from exc
+    return from_json(text)
 
 
 def _plan_lines(plan: InstallPlan) -> Iterator[str]:

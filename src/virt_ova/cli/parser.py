@@ -25,6 +25,12 @@ class Parser(argparse.ArgumentParser):
         """See `argparse.ArgumentParser.error`."""
         raise UsageError(message, hint=f"Run '{self.prog} --help'.")
 
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """An empty text is no value: in a script it is a variable without one, and nobody means the default by it."""
+        if value == "":
+            raise argparse.ArgumentError(action, "expected a value, found an empty text")
+        super()._check_value(action, value)
+
     def _print_message(self, message: str, _file: object = None) -> None:
         """``--help``, written as every other result is."""
         Console(is_json=False).write(message.rstrip("\n"))

@@ -21,6 +21,9 @@ from virt_ova.plan.plan import FORMAT_VERSION, Entity, InstallPlan
 from virt_ova.plan.properties import walk_entities
 from virt_ova.text import printable, quoted
 
+MAX_PLAN_BYTES = 16 << 20
+"""Longest plan that is read; one of a package with a hundred machines has less than 1 MiB."""
+
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}|")
 _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:@-]{0,127}|")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}|")
@@ -38,6 +41,8 @@ def from_json(text: str | bytes) -> InstallPlan:
         PlanError: it is no plan of this version, contradicts itself, or holds a word that cannot be used
             (``E_PLAN_JSON``); a machine's name cannot be used (``E_NAME``).
     """
+    if len(text) > MAX_PLAN_BYTES:
+        raise _error(f"the plan is longer than {MAX_PLAN_BYTES} bytes")
     try:
         _check_version(msgspec.json.decode(text, type=_Version).version)
         plan = msgspec.json.decode(text, type=InstallPlan)
