@@ -69,6 +69,7 @@ class Disk:
         parent_ref: id of the parent Disk of a delta disk, or empty.
         capacity_bytes: None when it is a property reference that has no value, or cannot be read.
         capacity_property: the key when the capacity is written ``${key}``, or empty.
+        capacity_units: the unit of that property's value, as written.
         populated_bytes: ``ovf:populatedSize``, if given.
         format_uri: ``ovf:format``.
         shared: whether machines of a collection share it.
@@ -80,6 +81,7 @@ class Disk:
     parent_ref: str = ""
     capacity_bytes: int | None = None
     capacity_property: str = ""
+    capacity_units: str = ""
     populated_bytes: int | None = None
     format_uri: str = ""
     shared: bool = False

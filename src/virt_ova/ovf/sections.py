@@ -55,6 +55,7 @@ def read_disk(reading: Reading, element: Element) -> Disk:
         parent_ref=reading.attribute(element, "parentRef") or "",
         capacity_bytes=None if reference else _capacity(reading, element, capacity),
         capacity_property=reference[1] if reference else "",
+        capacity_units=(reading.attribute(element, "capacityAllocationUnits") or "") if reference else "",
         populated_bytes=_populated(reading, element),
         format_uri=reading.attribute(element, "format") or "",
         shared=reading.flag(element, "shared", default=False),

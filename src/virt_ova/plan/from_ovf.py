@@ -10,11 +10,12 @@ Pure: what the package's files are and what the host can do comes in as values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Envelope, VirtualSystem
+from virt_ova.ovf.reading import scaled
 from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
 from virt_ova.plan.devices import plan_cpus, plan_devices, plan_memory
@@ -29,7 +30,7 @@ from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import check_networks, plan_nics
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, PackageIdentity
-from virt_ova.plan.properties import chosen_option, plan_entities
+from virt_ova.plan.properties import chosen_option, plan_entities, value_of
 from virt_ova.plan.systems import Blueprint, choose_systems
 from virt_ova.plan.transfers import Transfers
 from virt_ova.text import quoted
@@ -68,7 +69,7 @@ def make_plan(
     blueprints = choose_systems(envelope, identity, options, ledger)
     check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
     entities = plan_entities(envelope, [(each.system, each.name) for each in blueprints], options, ledger)
-    transfers = Transfers(disks=disks, files=files, options=options, ledger=ledger)
+    transfers = Transfers(disks=_sized(envelope, disks, entities), files=files, options=options, ledger=ledger)
     workshop = _Workshop(
         identity=identity, host=host, options=options, entities=entities, transfers=transfers, ledger=ledger
     )
@@ -131,6 +132,25 @@ def _note_choices(envelope: Envelope, options: InstallOptions, ledger: Ledger) -
     if texts := eula_texts(envelope):
         message = f"the package has {len(texts)} licence texts, which must be accepted to install it"
         ledger.note("EULA", Severity.INFO, message)
+
+
+def _sized(
+    envelope: Envelope, disks: Mapping[str, DiskSource], entities: tuple[Entity, ...]
+) -> Mapping[str, DiskSource]:
+    """`disks`, the blank ones among them with the capacities that properties give (DSP0243 9.1).
+
+    Raises:
+        DescriptorError: the value is no number of bytes (``E_OVF_VALUE``, ``E_OVF_UNIT``).
+    """
+    sized = dict(disks)
+    for disk in envelope.disks:
+        source = disks.get(disk.id)
+        if source is None or source.member or (text := value_of(entities, disk.capacity_property)) is None:
+            continue
+        where = f"capacity of disk {quoted(disk.id)}: property {quoted(disk.capacity_property)}"
+        capacity = scaled(text.strip(), disk.capacity_units, where=where)
+        sized[disk.id] = replace(source, capacity_bytes=capacity)
+    return sized
 
 
 def _check_disks(envelope: Envelope, ledger: Ledger) -> None:

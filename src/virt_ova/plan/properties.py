@@ -135,6 +135,12 @@ def with_passwords(plan: InstallPlan, envelope: Envelope, values: Mapping[str, s
     return tuple(_filled(entity, known) for entity in plan.entities)
 
 
+def value_of(entities: Iterable[Entity], key: str) -> str | None:
+    """The first value of a property in document order; None when it has none, or is a password."""
+    settings = (setting for entity in walk_entities(entities) for setting in entity.properties)
+    return next((setting.value for setting in settings if setting.key == key), None)
+
+
 def surroundings(entities: Sequence[Entity], machine: str) -> tuple[Entity, tuple[Entity, ...]]:
     """What `machine` is told: of itself, with what it takes over from its collections, and of its siblings.
 

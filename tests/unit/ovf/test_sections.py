@@ -80,7 +80,7 @@ def test_disks() -> None:
             '<Disk ovf:diskId="d" ovf:fileRef="f" ovf:capacity="8" ovf:capacityAllocationUnits="byte * 2^30" '
             'ovf:populatedSize="123" ovf:format="urn:vmdk" ovf:shared="true"/>',
             '<Disk ovf:diskId="blank" ovf:parentRef="d" ovf:capacity="512"/>',
-            '<Disk ovf:diskId="asked" ovf:capacity="${size}"/>',
+            '<Disk ovf:diskId="asked" ovf:capacity="${size}" ovf:capacityAllocationUnits="byte * 2^20"/>',
         ),
     )
     assert found.disks == (
@@ -88,7 +88,7 @@ def test_disks() -> None:
             id="d", file_ref="f", capacity_bytes=8 << 30, populated_bytes=123, format_uri="urn:vmdk", shared=True
         ),
         Disk(id="blank", parent_ref="d", capacity_bytes=512),
-        Disk(id="asked", capacity_property="size"),
+        Disk(id="asked", capacity_property="size", capacity_units="byte * 2^20"),
     )  # fmt: skip
     assert [finding.code for finding in found.findings] == ["OVF_NO_SYSTEM"]
 

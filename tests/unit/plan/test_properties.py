@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from tests.unit.plan.builders import envelope, plan_of, system
-from virt_ova.errors import PlanError
-from virt_ova.ovf.envelope import DeploymentOption, Envelope, Product, Property, VirtualSystem, VirtualSystemCollection
+from tests.unit.plan.builders import envelope, item, plan_of, system
+from virt_ova.errors import DescriptorError, PlanError
+from virt_ova.ovf.envelope import (
+    DeploymentOption,
+    Disk,
+    Envelope,
+    Product,
+    Property,
+    ResourceType,
+    VirtualHardware,
+    VirtualSystem,
+    VirtualSystemCollection,
+)
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import Entity, InstallPlan, Setting
 from virt_ova.plan.properties import check_given, properties_of, surroundings, unanswered, with_passwords
@@ -263,3 +274,36 @@ class TestPasswords:
         message = "^the value of 'pw' does not fit: expected at least 8 characters, found one that is not shown$"
         with pytest.raises(PlanError, match=message):
             with_passwords(planned(self.PACKAGE), self.PACKAGE, {"pw": "hunter2"})
+
+
+class TestCapacity:
+    """A blank disk can be as large as a property says (DSP0243 9.1)."""
+
+    def planned(self, text: str | None, **values: str) -> InstallPlan:
+        size = prop("size", text)
+        return planned(
+            envelope(
+                replace(
+                    asking(size),
+                    hardware=(VirtualHardware(items=(item(ResourceType.DISK, "1", disk="blank"),)),),
+                ),
+                disks=(Disk(id="blank", capacity_property="size", capacity_units="byte * 2^20"),),
+            ),
+            **values,
+        )
+
+    def test_it_is_the_packages_or_the_users(self) -> None:
+        assert self.planned(" 8 ").transfers[0].capacity_bytes == 8 << 20
+        assert self.planned("8", size="9").transfers[0].capacity_bytes == 9 << 20
+
+    def test_one_that_is_no_size(self) -> None:
+        with pytest.raises(DescriptorError) as caught:
+            self.planned("much")
+        assert caught.value.code == "E_OVF_VALUE"
+        assert str(caught.value) == (
+            "capacity of disk 'blank': property 'size': found 'much', expected a whole number up to 2^63-1"
+        )
+
+    def test_none_at_all(self) -> None:
+        with pytest.raises(PlanError, match=r"^Item 1: disk is the blank disk 'blank', whose capacity is not known$"):
+            self.planned(None)
