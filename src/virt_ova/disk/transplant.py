@@ -95,6 +95,7 @@ class _Transplant:
         self._map = reader.block_map
         self._expanded: dict[int, int] = {}
         self._is_fixed = False
+        self._ahead: dict[int, bytes] = {}
         last = self._map.capacity_bytes // self._map.block_bytes
         if self._map.capacity_bytes % self._map.block_bytes and last in self._map.numbers:
             self._expand(self._map.numbers.index(last))
@@ -109,6 +110,7 @@ class _Transplant:
         if self._member.source.fileno() is not None:
             for ordinal, offset in enumerate(self._map.offsets):
                 self._look(self._member.read_at(offset, _LOOK_BYTES), ordinal)
+        self._ahead = {ordinal: self._stored(ordinal, self._member.read_at) for ordinal in self._expanded}
         self._is_fixed = True
 
     def share(self) -> bool:
@@ -140,7 +142,7 @@ class _Transplant:
 
         spans = self._spans(every_byte=hasher is not None)
         pump(
-            read_spans(spans, self._read_shared if is_shared else self._member.read_at),
+            read_spans(spans, self._read_image if is_shared else self._member.read_at),
             self._sink,
             place=place,
             hasher=hasher,
@@ -151,12 +153,9 @@ class _Transplant:
     def write_expanded(self) -> None:
         """Inflate the grains that could not be taken."""
         for ordinal, index in self._expanded.items():
-            offset = self._map.offsets[ordinal]
-            size = min(self._map.max_stored_bytes, self._member.size - offset)
-            stored = memoryview(self._member.read_at(offset, size))
-            self._sink.write_at(
-                self._layout.expanded_offset(index), self._reader.decode(stored, offset, range(ordinal, ordinal + 1))
-            )
+            stored = self._ahead[ordinal] if self._is_fixed else self._stored(ordinal, self._read_image)
+            blocks = self._reader.decode(memoryview(stored), self._map.offsets[ordinal], range(ordinal, ordinal + 1))
+            self._sink.write_at(self._layout.expanded_offset(index), blocks)
 
     def write_metadata(self) -> None:
         """Write everything but the data."""
@@ -182,7 +181,14 @@ class _Transplant:
         """Where a byte of the run stands in the image."""
         return offset - self._layout.run_start + self._layout.run_offset
 
-    def _read_shared(self, offset: int, size: int) -> bytes:
+    def _stored(self, ordinal: int, read_at: Callable[[int, int], bytes]) -> bytes:
+        """The stored bytes of a grain, and what follows them within the longest that a grain can be."""
+        offset = self._map.offsets[ordinal]
+        return read_at(
+            offset, min(self._map.max_stored_bytes, self._layout.run_start + self._layout.run_bytes - offset)
+        )
+
+    def _read_image(self, offset: int, size: int) -> bytes:
         """The run as the image has it; the rest of the member from the package."""
         in_run = 0 <= offset - self._layout.run_start < self._layout.run_bytes
         target = self._sink.fileno()

@@ -25,6 +25,7 @@ from virt_ova.package.package import Package
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
+from virt_ova.source.witness import Witness
 from virt_ova.stories import ways as way
 from virt_ova.stories.inflation import inflation
 from virt_ova.stories.link import open_link
@@ -46,6 +47,7 @@ class Placement:
         capacity_bytes: size of the guest's disk.
         ways: how the image can be filled, best first; the next one is taken when one turns out not to work.
         findings: why it is not placed as it was asked.
+        witness: remembers what was read of the member to open the disk; None when all is read in the pass.
     """
 
     package: Package
@@ -53,6 +55,7 @@ class Placement:
     capacity_bytes: int
     ways: list[Way]
     findings: list[Finding]
+    witness: Witness | None = None
 
     @property
     def mode(self) -> DiskMode:
@@ -105,8 +108,9 @@ class Placement:
             tell(done_bytes)
 
         with held_back() as held:  # an exception out of nowhere breaks the thread pool's own locks
+            hasher = self.witness.compare(check) if self.witness and check else check
             try:
-                self.ways[0].fill(sink, check, advance)
+                self.ways[0].fill(sink, hasher, advance)
             except TargetError:
                 held.deliver()  # the terminal's Ctrl-C stops the ssh below a remote connection, too
                 raise
@@ -142,7 +146,8 @@ def open_placement(
         return Placement(package=package, member=None, capacity_bytes=blank.capacity_bytes, ways=ways, findings=[])
     if package.compression_of(member):
         return _open_gzipped(package, member, capacity_bytes, image_format, mode)
-    reader = open_disk(member)
+    witness = Witness(member)
+    reader = open_disk(witness.member)
     if mode is DiskMode.LINK:
         block_map, link = open_link(package, member, reader, image_format)
         check_capacity(member, block_map, capacity_bytes)
@@ -150,13 +155,14 @@ def open_placement(
             package=package, member=member, capacity_bytes=block_map.capacity_bytes, ways=[link], findings=[]
         )
     check_capacity(member, reader.block_map, capacity_bytes)
-    ways, findings = _choose_ways(member, reader, image_format, mode)
+    ways, findings = _choose_ways(witness.member, reader, image_format, mode)
     return Placement(
         package=package,
         member=member,
         capacity_bytes=reader.block_map.capacity_bytes,
         ways=ways,
         findings=findings,
+        witness=witness,
     )
 
 

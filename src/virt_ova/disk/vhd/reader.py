@@ -6,8 +6,6 @@ place, as VirtualBox and Hyper-V read it.
 
 from __future__ import annotations
 
-from itertools import groupby
-
 from virt_ova.disk.base import Buffer, DiskFormat, DiskReader
 from virt_ova.disk.plain import BLOCK_BYTES, BlockPlaces, PlainReader, read_table
 from virt_ova.disk.raw import RawReader
@@ -58,34 +56,36 @@ class DynamicVhdReader(PlainReader):
             DiskError: they are damaged or unsafe.
             SourceError: the member cannot be read.
         """
-        self._member = member
         if not 0 <= footer.header_offset <= member.size - layout.HEADER.size:
             raise DiskError(
                 f"the VHD footer names a header at byte {footer.header_offset}, "
                 f"expected one before the end at byte {member.size}",
                 code="E_DISK_STRUCT",
             )
-        self._header = layout.parse_header(member.read_at(footer.header_offset, layout.HEADER.size))
-        super().__init__(DiskFormat.VHD, _places(member, footer, self._header).block_map())
+        header = layout.parse_header(member.read_at(footer.header_offset, layout.HEADER.size))
+        super().__init__(DiskFormat.VHD, _places(member, footer, header).block_map())
+        self._pieces_per_block = header.block_bytes // BLOCK_BYTES
+        self._bitmaps = self._read_bitmaps(member, header)
 
     def decode(self, stored: memoryview, offset: int, ordinals: range) -> list[Buffer]:
         """See `virt_ova.disk.base.DiskReader.decode`."""
         blocks = super().decode(stored, offset, ordinals)
-        numbers, per_block = self.block_map.numbers, self._header.block_bytes // BLOCK_BYTES
-        for _, group in groupby(ordinals, key=lambda ordinal: numbers[ordinal] // per_block):
-            pieces = list(group)
-            first = numbers[pieces[0]] % per_block
-            bitmap = self._bitmap(self.block_map.offsets[pieces[0]] - first * BLOCK_BYTES)
-            for piece, ordinal in enumerate(pieces, first):
-                bits = bitmap[piece * _BITMAP_BYTES : (piece + 1) * _BITMAP_BYTES]
-                if bits != _ALL_WRITTEN:
-                    blocks[ordinal - ordinals.start] = _masked(blocks[ordinal - ordinals.start], bits)
+        for place, ordinal in enumerate(ordinals):
+            number, piece = divmod(self.block_map.numbers[ordinal], self._pieces_per_block)
+            if bitmap := self._bitmaps.get(number):
+                blocks[place] = _masked(blocks[place], bitmap[piece * _BITMAP_BYTES : (piece + 1) * _BITMAP_BYTES])
         return blocks
 
-    def _bitmap(self, data_offset: int) -> bytes:
-        """The bitmap of the stored block whose data begin there."""
-        size = self._header.bitmap_bytes
-        return self._member.read_at(data_offset - size, size)
+    def _read_bitmaps(self, member: Member, header: DynamicHeader) -> dict[int, bytes]:
+        """The bitmap of every stored block that was not written as a whole, which is rare."""
+        bitmaps = {}
+        for number, offset in zip(self.block_map.numbers, self.block_map.offsets, strict=True):
+            block, piece = divmod(number, self._pieces_per_block)
+            if piece == 0:
+                bitmap = member.read_at(offset - header.bitmap_bytes, header.bitmap_bytes)
+                if not bitmap.startswith(_ALL_WRITTEN * self._pieces_per_block):
+                    bitmaps[block] = bitmap
+        return bitmaps
 
 
 def _places(member: Member, footer: Footer, header: DynamicHeader) -> BlockPlaces:

@@ -1,0 +1,103 @@
+import io
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+import virt_ova
+from tests.build.disks import KIB, MIB, convert, guest_bytes, member_of, random_disk
+from tests.build.ova import build_ova, descriptor, with_manifest
+from virt_ova.errors import SourceError
+from virt_ova.plan.plan import DiskMode
+from virt_ova.source.witness import Witness
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+
+@pytest.mark.parametrize("size", [1, 17, 512, 100_000])
+def test_what_was_read_before_must_pass_by(tmp_path: Path, size: int) -> None:
+    data = bytes(range(256)) * 300
+    (tmp_path / "file").write_bytes(b"x" * 512 + data)
+    for flipped in (None, 0, 299, 300, 70_000, len(data) - 1):
+        with member_of(tmp_path / "file", offset=512) as member:
+            witness = Witness(member)
+            for start, length in ((0, 300), (100, 50), (70_000, 1), (len(data) - 5, 5), (9, 0)):
+                witness.member.read_at(start, length)
+            kept = Kept()
+            comparison = witness.compare(kept)
+            passing = bytearray(data)
+            if flipped is not None:
+                passing[flipped] ^= 1
+            pieces = [bytes(passing[start : start + size]) for start in range(0, len(data), size)]
+            if flipped in {None, 300}:
+                for piece in pieces:
+                    comparison.update(piece)
+                assert kept.data == passing
+            else:
+                with pytest.raises(SourceError) as caught:
+                    deque(map(comparison.update, pieces), maxlen=0)
+                assert (caught.value.code, str(caught.value)) == (
+                    "E_CHANGED",
+                    "file: it answered differently when its bytes were read again, expected a file that nobody changes",
+                )
+
+
+def test_the_pass_itself_is_not_remembered(tmp_path: Path) -> None:
+    """However long a disk is, only what was read before the pass costs memory; and it can begin anew."""
+    (tmp_path / "file").write_bytes(bytes(MIB))
+    with member_of(tmp_path / "file") as member:
+        witness = Witness(member)
+        witness.member.read_at(5, 3)
+        for _ in range(2):
+            comparison = witness.compare(Kept())
+            for start in range(0, MIB, 4096):
+                comparison.update(witness.member.read_at(start, 4096))
+        assert len(witness.testimony()) == 2, "those three bytes, and the piece that came before anything passed"
+
+
+class FickleFile(io.BytesIO):
+    """Answers once with other bytes at `place`."""
+
+    def __init__(self, data: bytes, place: int, lie: bytes) -> None:
+        super().__init__(data)
+        self._place, self._lie, self._has_lied = place, lie, False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        start = self.tell()
+        data = super().read(size)
+        if not self._has_lied and start <= self._place and self._place + len(self._lie) <= start + len(data):
+            self._has_lied = True
+            at = self._place - start
+            data = data[:at] + self._lie + data[at + len(self._lie) :]
+        return data
+
+
+@pytest.mark.parametrize("mode", [DiskMode.EXPAND, DiskMode.TRANSPLANT])
+@pytest.mark.parametrize("driver", ["vmdk", "qcow2", "vpc", "vdi", "vhdx"])
+def test_tables_are_those_that_were_verified(tmp_path: Path, driver: str, mode: DiskMode) -> None:
+    """Whatever table lies when the disk is opened, the install never ends well with another disk."""
+    raw = random_disk(tmp_path / "raw", 4 * MIB, range(0, 64, 3))
+    options = ("subformat=streamOptimized",) if driver == "vmdk" else ()
+    disk = convert(raw, tmp_path / "disk1", driver, *options).read_bytes()
+    text = descriptor([("disk1", len(disk))], capacity=str(4 * MIB), format_uri="")
+    package = build_ova(tmp_path / "a.ova", with_manifest([("a.ovf", text), ("disk1", disk)])).read_bytes()
+    start = package.rindex(disk[: 64 * KIB])
+    lied = 0
+    for place in (start + at for at in (*range(0, 2048, 256), *range(4096, len(disk) - 4, len(disk) // 24))):
+        file = FickleFile(package, place, bytes(4))
+        out = tmp_path / f"out{place}"
+        try:
+            virt_ova.convert(file, out, mode=mode)
+        except virt_ova.VirtOvaError:
+            lied += 1
+            assert not out.exists()
+        else:
+            assert guest_bytes(out)[: 4 * MIB] == raw.read_bytes()
+            out.unlink()
+    assert lied > 0
