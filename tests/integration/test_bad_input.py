@@ -167,6 +167,16 @@ class TestBadWishes:
                 ),
             ),
             (
+                ["--network", "VM Network=bridge:a;b c"],
+                (
+                    "E_NETWORK",
+                    (
+                        "'a;b c' cannot be the name of a bridge, "
+                        "expected 1 to 128 of A-Z a-z 0-9 . _ + : @ - and blank, a letter or digit first"
+                    ),
+                ),
+            ),
+            (
                 ["--network", "VM Network=network:default"],
                 (
                     "E_NETWORK",

@@ -129,10 +129,22 @@ class TestInstall:
         done = virt_ova("install", ova, "-c", f"dir:{tmp_path}/m", "--plan", plan)
         assert refused(done, "E_PLAN_PACKAGE", message.format(*digests), hint)
 
+    def test_texts_of_an_edited_plan_reach_no_terminal_as_they_are(self, ova: Path, tmp_path: Path) -> None:
+        plan = json_of(virt_ova("plan", ova, "-c", f"dir:{tmp_path}/m"))
+        plan["decisions"] = [{"item": "\x1b[1m", "outcome": "mapped", "result": "\x1b[2m", "reason": "\x1b[3m"}]
+        plan["findings"] = [{"code": "\x1b[4m", "severity": "warning", "message": "\x1b[5m", "where": "\x1b[6m"}]
+        (tmp_path / "p.json").write_text(json.dumps(plan))
+        done = virt_ova("install", ova, "-c", f"dir:{tmp_path}/m", "--dry-run", "--plan", tmp_path / "p.json")
+        assert done.returncode == 0
+        assert done.stdout.splitlines()[-2:] == [
+            r"  mapped  \x1b[1m -> \x1b[2m: \x1b[3m",
+            r"  warning: \x1b[6m: \x1b[5m [\x1b[4m]",
+        ]
+
     def test_what_is_no_plan(self, ova: Path) -> None:
         done = virt_ova("install", ova, "-c", "dir:m", "--plan", ova)
         message = "the plan cannot be read: JSON is malformed: invalid character (byte 0)"
-        assert refused(done, "E_PLAN_JSON", message, "make it anew with 'virt-ova plan'")
+        assert refused(done, "E_PLAN_JSON", message, "Make it anew with 'virt-ova plan'.")
 
     def test_the_report_of_a_success_and_of_a_failure(self, ova: Path, tmp_path: Path) -> None:
         report = tmp_path / "r.json"

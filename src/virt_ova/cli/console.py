@@ -103,6 +103,11 @@ def trust_line(trust: Trust) -> str:
     return f"trust: {trust} ({_TRUST[trust]})"
 
 
+def shown(sentence: str) -> str:
+    """A sentence of ours that may come from an edited plan, and may hold anything then."""
+    return printable(sentence, limit=MAX_ERROR_CHARACTERS)
+
+
 def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
     """`rows` as lines of aligned columns; package text in them must be escaped already."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
@@ -127,7 +132,7 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     """Findings as lines, the most severe first."""
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return [
-        f"  {finding.severity}: {f'{printable(finding.where)}: ' if finding.where else ''}{finding.message}"
-        f" [{finding.code}]"
+        f"  {finding.severity}: {f'{printable(finding.where)}: ' if finding.where else ''}{shown(finding.message)}"
+        f" [{shown(finding.code)}]"
         for finding in sorted(findings, key=lambda finding: order.index(finding.severity))
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from virt_ova.cli.answers import answered, with_licences
-from virt_ova.cli.console import Console, finding_lines, table, told, trust_line
+from virt_ova.cli.console import Console, finding_lines, shown, table, told, trust_line
 from virt_ova.cli.failure import failure_of
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
@@ -123,8 +123,8 @@ def _plan_lines(plan: InstallPlan) -> Iterator[str]:
     ])  # fmt: skip
     yield "hardware"
     for decision in plan.decisions:
-        result = f" -> {decision.result}" if decision.result else ""
-        yield f"  {decision.outcome:8}{decision.item}{result}: {decision.reason}"
+        result = f" -> {shown(decision.result)}" if decision.result else ""
+        yield f"  {decision.outcome:8}{shown(decision.item)}{result}: {shown(decision.reason)}"
     yield from finding_lines(told(plan.findings))
 
 

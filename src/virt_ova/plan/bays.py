@@ -18,11 +18,19 @@ _UNITS = {
 }
 """Drives per controller; IDE counts both channels, a virtio drive is a device of its own."""
 
+_OTHER_UNITS = {Bus.SCSI: 7}
+"""Drives per controller of models that the planner never chooses, but an edited plan may."""
+
 _SINGLE = frozenset({Bus.IDE, Bus.FDC})
 """Buses of which a machine has one controller."""
 
 _CHIPSET_OWN = frozenset({Bus.FDC, Bus.VIRTIO})
 """Buses whose controller nobody has to name."""
+
+
+def units_of(bus: Bus, model: str) -> int:
+    """How many drives a controller takes; one where each drive brings its own, or where nothing more is known."""
+    return _UNITS.get(f"{bus} {model}".rstrip(), _OTHER_UNITS.get(bus, 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

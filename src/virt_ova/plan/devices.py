@@ -20,8 +20,8 @@ MAX_CPUS = 255
 """Most processors that chipset ``pc`` takes; more need an interrupt remapper that is not planned here."""
 
 _DEFAULT_MEMORY_BYTES = GIB
-_MAX_SERIAL = 4
-_MAX_PARALLEL = 3
+MAX_SERIAL = 4
+MAX_PARALLEL = 3
 _USB_SPEEDS = ("piix3-uhci", "ehci", "qemu-xhci")
 _USB_MODELS = {
     "vmware.usb.ehci": "ehci",
@@ -159,15 +159,15 @@ class _Planner:
             self._ledger.dropped(item, "no target has such a device", matters=item.required)
 
     def _take_serial(self, item: Item) -> None:
-        if self._serial_ports == _MAX_SERIAL:
-            self._ledger.dropped(item, f"a machine has {_MAX_SERIAL} serial ports at most", matters=item.required)
+        if self._serial_ports == MAX_SERIAL:
+            self._ledger.dropped(item, f"a machine has {MAX_SERIAL} serial ports at most", matters=item.required)
             return
         self._serial_ports += 1
         self._ledger.kept(item, f"serial port {self._serial_ports - 1}", "what it was connected to is not taken over")
 
     def _take_parallel(self, item: Item) -> None:
-        if self._parallel_ports == _MAX_PARALLEL:
-            self._ledger.dropped(item, f"a machine has {_MAX_PARALLEL} parallel ports at most", matters=item.required)
+        if self._parallel_ports == MAX_PARALLEL:
+            self._ledger.dropped(item, f"a machine has {MAX_PARALLEL} parallel ports at most", matters=item.required)
             return
         self._parallel_ports += 1
         self._ledger.kept(

@@ -6,6 +6,7 @@ not known here is never passed on. MAC addresses are never taken from a package:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,13 @@ _OTHER_CHIP = {
     "e10000": ("e1000-82545em", "'E10000' is taken as a misspelt E1000"),
 }
 _SUBSTITUTES = ("e1000-82545em", "e1000", "e1000e", "virtio")
+_NAMED = frozenset({ConnectionKind.NETWORK, ConnectionKind.BRIDGE})
+"""Kinds of connection that have a name."""
+
+MODELS = frozenset({*_SAME_CHIP.values(), *_SUBSTITUTES})
+"""All that a machine can have."""
+
+_CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:@-]{0,127}")
 _DEVICES = {"virtio": "virtio-net-pci"}
 """QEMU's names where libvirt's model differs."""
 
@@ -92,11 +100,13 @@ def plan_nics(
 
 
 def check_networks(envelope: Envelope, items: Iterable[Item], networks: Mapping[str, Connection]) -> None:
-    """Refuse options for networks that the package has not.
+    """Refuse options for networks that the package has not, and connections that cannot be.
 
     Raises:
         PlanError: there is one (``E_NETWORK``).
     """
+    if problem := next(filter(None, map(connection_problem, networks.values())), ""):
+        raise PlanError(problem, code="E_NETWORK")
     known = dict.fromkeys([network.name for network in envelope.networks])
     known |= dict.fromkeys(name for item in nics(items) for name in item.connections)
     for name in networks:
@@ -109,10 +119,21 @@ def check_networks(envelope: Envelope, items: Iterable[Item], networks: Mapping[
             )
 
 
+def connection_problem(connection: Connection) -> str:
+    """Why a network interface cannot be plugged into `connection`, as a sentence; empty when it can."""
+    if connection.kind not in _NAMED:
+        return f"{connection.kind} has no name, found {quoted(connection.name)}" if connection.name else ""
+    if _CONNECTION_NAME.fullmatch(connection.name):
+        return ""
+    return (
+        f"{quoted(connection.name)} cannot be the name of a {connection.kind}, "
+        "expected 1 to 128 of A-Z a-z 0-9 . _ + : @ - and blank, a letter or digit first"
+    )
+
+
 def describe(connection: Connection) -> str:
     """``network:default``, ``bridge:br0``, ``user`` or ``none``: the words of ``--network``."""
-    is_named = connection.kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
-    return f"{connection.kind}:{connection.name}" if is_named else connection.kind.value
+    return f"{connection.kind}:{connection.name}" if connection.kind in _NAMED else connection.kind.value
 
 
 def _choose(item: Item, same_chip: Mapping[str, str], host: HostCapabilities) -> _Choice:

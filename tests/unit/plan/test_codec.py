@@ -27,6 +27,7 @@ from virt_ova.plan.machine import (
     Machine,
     Nic,
 )
+from virt_ova.plan.nics import MODELS as NIC_MODELS
 from virt_ova.plan.plan import Decision, DiskMode, ImageFormat, InstallPlan, Outcome, Transfer
 
 PLAN = plan_of(
@@ -47,11 +48,16 @@ TELLING = plan_of(
 )
 
 words = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True)
-numbers = st.integers(0, 1 << 62)
 cpus = st.builds(
     lambda sockets, cores: Cpus(count=sockets * cores, cores_per_socket=cores), st.integers(1, 9), st.integers(1, 9)
 )
-connections = st.builds(Connection, kind=st.sampled_from(ConnectionKind), name=words)
+connections = st.builds(
+    Connection, kind=st.sampled_from([ConnectionKind.NETWORK, ConnectionKind.BRIDGE]), name=words
+) | st.builds(Connection, kind=st.sampled_from([ConnectionKind.USER, ConnectionKind.NONE]))
+boot_orders = st.lists(
+    st.none() | st.integers(1, 1000), min_size=3, max_size=3, unique_by=lambda each: each or object()
+)
+places = st.lists(st.tuples(st.sampled_from([Bus.IDE, Bus.SATA, Bus.SCSI]), st.integers(0, 3)), max_size=3, unique=True)
 
 
 @st.composite
@@ -63,7 +69,7 @@ def plans(draw: st.DrawFn) -> InstallPlan:
                 id=st.text(min_size=1),
                 member=st.text(),
                 file_format=words,
-                capacity_bytes=numbers,
+                capacity_bytes=st.integers(0, 64 << 40),
                 image_format=st.sampled_from(ImageFormat),
                 mode=st.sampled_from(DiskMode),
                 image_name=words,
@@ -72,38 +78,41 @@ def plans(draw: st.DrawFn) -> InstallPlan:
             unique_by=(lambda each: each.id, lambda each: each.image_name),
         ),
     )
-    content = st.sampled_from(["", *(each.id for each in transfers)])
-    drives = st.lists(
-        st.builds(
-            Drive,
-            id=st.text(min_size=1),
-            kind=st.sampled_from(DriveKind),
-            bus=st.sampled_from(Bus),
-            controller=numbers,
-            unit=numbers,
-            transfer=content,
-            boot_order=st.none() | numbers,
-        ),
-        max_size=3,
-        unique_by=lambda each: each.id,
-    )
+    content = [*(each.id for each in transfers), "", "", ""]
+    drives = [
+        Drive(
+            id=f"d{number}",
+            kind=draw(st.sampled_from(DriveKind)),
+            bus=bus,
+            unit=unit,
+            transfer=content[number],
+            boot_order=order,
+        )
+        for number, ((bus, unit), order) in enumerate(zip(draw(places), draw(boot_orders), strict=False))
+    ]
     machine = st.builds(
         Machine,
         name=words,
         title=st.text(),
         description=st.text(),
         cpus=cpus,
-        memory_bytes=st.integers(1, 1 << 40),
-        chipset=words,
-        virt_type=words,
+        memory_bytes=st.integers(1, 128 << 20).map(lambda each: each << 20),
+        virt_type=st.sampled_from(["", "kvm", "qemu", "test"]),
         firmware=st.builds(Firmware, kind=st.sampled_from(FirmwareKind)),
-        controllers=st.lists(st.builds(Controller, bus=st.sampled_from(Bus), model=words), max_size=2).map(tuple),
-        drives=drives.map(tuple),
-        nics=st.lists(st.builds(Nic, model=words, network=st.text(), connection=connections), max_size=2).map(tuple),
+        controllers=st.just((Controller(bus=Bus.SATA), Controller(bus=Bus.SCSI, model="vmpvscsi"))),
+        nics=st.lists(
+            st.builds(Nic, model=st.sampled_from(sorted(NIC_MODELS)), network=st.text(), connection=connections),
+            max_size=2,
+        ).map(tuple),
+        serial_ports=st.integers(0, 4),
+        parallel_ports=st.integers(0, 3),
     )
+    machines = draw(st.lists(machine, max_size=2, unique_by=lambda each: each.name))
+    if machines:
+        machines[0] = replace(machines[0], drives=tuple(drives))
     return InstallPlan(
         package=IDENTITY,
-        machines=tuple(draw(st.lists(machine, max_size=2, unique_by=lambda each: each.name))),
+        machines=tuple(machines),
         transfers=tuple(transfers),
         decisions=(Decision(item=draw(st.text()), outcome=draw(st.sampled_from(Outcome)), reason=draw(st.text())),),
         findings=(Finding(code=draw(words), severity=draw(st.sampled_from(Severity)), message=draw(st.text())),),
@@ -164,31 +173,185 @@ def put(*path: str | int, value: object) -> Callable[[Any], None]:
         (put("transfers", 0, "mode", value="copy"), "Invalid enum value 'copy' - at `$.transfers[0].mode`"),
         (put("machines", 0, "memroy", value=1), "the plan holds '$.machines[0].memroy', which is not known"),
         (put("extra", value=[]), "the plan holds '$.extra', which is not known"),
-        (put("transfers", 0, "image_name", value="../x"), "the image name '../x' cannot be used"),
-        (put("transfers", 0, "image_name", value="-x"), "the image name '-x' cannot be used"),
-        (put("transfers", 0, "capacity_bytes", value=-1), "transfer 'd1' has a capacity of -1 bytes"),
-        (put("transfers", value=[]), "drive 'disk0' is filled by transfer 'd1', which is not there"),
-        (put("machines", 0, "drives", 0, "unit", value=-1), "drive 'disk0' stands at 0:-1, expected 0 or more"),
-        (put("machines", 0, "video", value="vga,x=y"), "machine 'web' holds 'vga,x=y', which is no word for hardware"),
-        (put("machines", 0, "nics", 0, "model", value="e1000,mac=1"), "holds 'e1000,mac=1', which is no word"),
-        (put("machines", 0, "nics", 0, "mac", value="zz"), "holds 'zz', which is no word for hardware"),
-        (put("machines", 0, "nics", 0, "connection", "name", value="a,b"), "holds 'a,b', which is no word"),
         (
-            put("machines", 0, "cpus", value={"count": 3, "cores_per_socket": 2}),
-            "has 3 processors with 2 cores per socket",
+            put("transfers", 0, "image_name", value="../x"),
+            "the image name '../x' cannot be used, expected a plain file name",
         ),
-        (put("machines", 0, "cpus", value={"count": 0}), "has 0 processors with 1 cores per socket"),
-        (put("machines", 0, "memory_bytes", value=0), "0 bytes of memory, which no machine can have"),
-        (lambda document: document["machines"].append(document["machines"][0]), "the plan has 2 of machine 'web'"),
-        (lambda document: document["transfers"].append(document["transfers"][0]), "the plan has 2 of transfer 'd1'"),
+        (
+            put("transfers", 0, "image_name", value="-x"),
+            "the image name '-x' cannot be used, expected a plain file name",
+        ),
+        (
+            put("transfers", 0, "capacity_bytes", value=-1),
+            "the capacity of transfer 'd1' is -1, expected 0 to 70368744177664",
+        ),
+        (
+            put("transfers", 0, "capacity_bytes", value=(64 << 40) + 1),
+            "the capacity of transfer 'd1' is 70368744177665, expected 0 to 70368744177664",
+        ),
+        (put("transfers", value=[]), "drive 'disk0' is filled by transfer 'd1', which is not there"),
+        (
+            put("package", "descriptor_sha256", value="\x1b[31m"),
+            r"the descriptor's SHA-256 is '\x1b[31m', expected 64 hex digits",
+        ),
+        (
+            lambda document: document["machines"].append(document["machines"][0]),
+            "the plan has 2 of machine 'web', expected one",
+        ),
+        (
+            lambda document: document["transfers"].append(document["transfers"][0]),
+            "the plan has 2 of transfer 'd1', expected one",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(change: Callable[[Any], None], message: str) -> None:
     with pytest.raises(PlanError) as caught:
         from_json(changed(change))
     assert caught.value.code == "E_PLAN_JSON"
-    assert message in str(caught.value)
-    assert caught.value.hint == "make it anew with 'virt-ova plan'"
+    assert caught.value.message.endswith(message)
+    assert caught.value.hint == "Make it anew with 'virt-ova plan'."
+
+
+def place(drive: int, **values: object) -> Callable[[Any], None]:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        document["machines"][0]["drives"][drive].update(values)
+
+    return change
+
+
+def of_machine(**values: object) -> Callable[[Any], None]:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        document["machines"][0].update(values)
+
+    return change
+
+
+def of_nic(**values: object) -> Callable[[Any], None]:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        document["machines"][0]["nics"][0].update(values)
+
+    return change
+
+
+NIC = {"model": "e1000", "connection": {"kind": "user"}}
+BRIDGE_NAME = (
+    "cannot be the name of a bridge, expected 1 to 128 of A-Z a-z 0-9 . _ + : @ - and blank, a letter or digit first"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of_machine(architecture="aarch64"), "machine 'web' has the architecture 'aarch64', which is not known"),
+        (of_machine(chipset="none"), "machine 'web' has the chipset 'none', which is not known"),
+        (of_machine(virt_type="kvm,x"), "machine 'web' has the virt_type 'kvm,x', which is not known"),
+        (of_machine(clock="x"), "machine 'web' has the clock 'x', which is not known"),
+        (of_machine(video="vga,x=y"), "machine 'web' has the video 'vga,x=y', which is not known"),
+        (of_machine(sound="\x1b"), r"machine 'web' has the sound '\x1b', which is not known"),
+        (of_machine(usb="no"), "machine 'web' has the usb 'no', which is not known"),
+        (
+            of_machine(cpus={"count": 3, "cores_per_socket": 2}),
+            "machine 'web' has 3 processors in sockets of 2 cores, expected whole sockets",
+        ),
+        (
+            of_machine(cpus={"count": 1, "cores_per_socket": 0}),
+            "machine 'web' has 1 processors in sockets of 0 cores, expected whole sockets",
+        ),
+        (of_machine(cpus={"count": 0}), "the number of processors of machine 'web' is 0, expected 1 to 255"),
+        (of_machine(cpus={"count": 256}), "the number of processors of machine 'web' is 256, expected 1 to 255"),
+        (of_machine(memory_bytes=1), "the memory of machine 'web' is 1, expected 1048576 to 140737488355328"),
+        (
+            of_machine(memory_bytes=1 << 48),
+            "the memory of machine 'web' is 281474976710656, expected 1048576 to 140737488355328",
+        ),
+        (
+            of_machine(memory_bytes=(1 << 20) + 1),
+            "the memory of machine 'web' is 1048577, expected a multiple of 1048576",
+        ),
+        (of_machine(serial_ports=5), "the number of serial ports of machine 'web' is 5, expected 0 to 4"),
+        (of_machine(parallel_ports=-1), "the number of parallel ports of machine 'web' is -1, expected 0 to 3"),
+        (of_machine(nics=[NIC] * 200), "the number of PCI devices of machine 'web' is 202, expected 0 to 28"),
+        (of_machine(controllers=[]), "the sata controller 0 of drive 'disk0' is not there"),
+        (
+            of_machine(controllers=[{"bus": "sata"}, {"bus": "sata"}]),
+            "the plan has 2 of controller 'sata 0', expected one",
+        ),
+        (
+            of_machine(controllers=[{"bus": "sata", "index": 32}]),
+            "the index of a controller of machine 'web' is 32, expected 0 to 31",
+        ),
+        (
+            of_machine(controllers=[{"bus": "scsi", "model": "x"}]),
+            "machine 'web' has the scsi controller 'x', which is not known",
+        ),
+        (place(0, unit=-1), "the unit of drive 'disk0' is -1, expected 0 to 5"),
+        (place(0, unit=6), "the unit of drive 'disk0' is 6, expected 0 to 5"),
+        (place(0, controller=1), "the sata controller 1 of drive 'disk0' is not there"),
+        (place(0, controller=99), "the controller of drive 'disk0' is 99, expected 0 to 31"),
+        (place(0, bus="ide", controller=1), "the controller of drive 'disk0' is 1, expected 0 to 0"),
+        (place(0, bus="virtio", unit=1), "the unit of drive 'disk0' is 1, expected 0 to 0"),
+        (place(0, bus="usb"), "the usb controller of drive 'disk0' is not there"),
+        (place(0, boot_order=0), "the boot order of drive 'disk0' is 0, expected 1 to 1000"),
+        (of_nic(model="e1000,mac=1"), "machine 'web' has the network interface 'e1000,mac=1', which is not known"),
+        (of_nic(mac="zz"), "machine 'web' has the MAC address 'zz', expected one of a host, as 52:54:00:12:34:56"),
+        (
+            of_nic(mac="01:00:5e:00:00:01"),
+            "machine 'web' has the MAC address '01:00:5e:00:00:01', expected one of a host, as 52:54:00:12:34:56",
+        ),
+        (of_nic(connection={"kind": "bridge", "name": "a,b"}), f"'a,b' {BRIDGE_NAME}"),
+        (of_nic(connection={"kind": "bridge"}), f"'' {BRIDGE_NAME}"),
+        (of_nic(connection={"kind": "user", "name": "x"}), "user has no name, found 'x'"),
+    ],
+)
+def test_hardware_that_cannot_be_is_refused(change: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        from_json(changed(change))
+    assert (caught.value.code, caught.value.message) == ("E_PLAN_JSON", message)
+
+
+def second_drive(**values: object) -> Callable[[Any], None]:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        drives = document["machines"][0]["drives"]
+        drives.append(drives[0] | {"id": "other", "unit": 1, "boot_order": 2, "transfer": ""} | values)
+
+    return change
+
+
+def second_machine(document: Any) -> None:  # noqa: ANN401 - a JSON document
+    document["machines"].append(document["machines"][0] | {"name": "other"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (second_machine, "transfer 'd1' fills 2 drives, expected one"),
+        (second_drive(transfer="d1"), "transfer 'd1' fills 2 drives, expected one"),
+        (second_drive(id="disk0"), "the plan has 2 of drive 'disk0', expected one"),
+        (second_drive(unit=0), "the plan has 2 of place 'sata 0:0', expected one"),
+        (second_drive(boot_order=1), "the plan has 2 of boot order '1', expected one"),
+    ],
+)
+def test_what_can_be_there_but_once_is_refused(change: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        from_json(changed(change))
+    assert (caught.value.code, caught.value.message) == ("E_PLAN_JSON", message)
+
+
+def test_ide_needs_a_chipset_that_has_it() -> None:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        place(0, bus="ide")(document)
+        of_machine(chipset="pc-q35-7.2")(document)
+
+    with pytest.raises(PlanError) as caught:
+        from_json(changed(change))
+    message = "drive 'disk0' is on the bus ide, which chipset pc-q35-7.2 does not have"
+    assert (caught.value.code, caught.value.message) == ("E_PLAN_JSON", message)
+
+
+def test_a_plan_has_an_end() -> None:
+    with pytest.raises(PlanError, match=r"^the plan is longer than 16777216 bytes$") as caught:
+        from_json(to_json(PLAN) + " " * (16 << 20))
+    assert caught.value.code == "E_PLAN_JSON"
 
 
 NOT_TOLD = (

@@ -41,6 +41,9 @@ DOMAIN_FILE: Final = "domain.xml"
 SCRIPT_FILE: Final = "run"
 VARIABLES_FILE: Final = "efi-vars.fd"
 
+_OWN_FILES: Final = frozenset({DOMAIN_FILE, SCRIPT_FILE, VARIABLES_FILE, PID_FILE, SERIAL_LOG})
+"""What else there is in a machine's folder."""
+
 _CHIPSETS: Final = ("pc", "q35")
 _DAEMON: Final = ("-daemonize", "-pidfile", PID_FILE)
 
@@ -113,7 +116,7 @@ class DirectoryTarget:
             _firmware_of(machine)
             self._machine_of |= {drive.transfer: machine.name for drive in machine.drives if drive.transfer}
         for transfer in plan.transfers:
-            check_file_name(transfer.image_name, "the image name")
+            _check_image_name(transfer.image_name)
             self._owner(transfer)
         need, free = sum(sizes.values()), free_bytes(self.path)
         if need > free:
@@ -137,8 +140,7 @@ class DirectoryTarget:
     def _create(self, transfer: Transfer, backing: Backing | None = None) -> FolderVolume:
         folder = self._folder(self._owner(transfer))
         try:
-            name = check_file_name(transfer.image_name, "the image name")
-            return FolderVolume(folder, name, transfer.image_format, backing)
+            return FolderVolume(folder, _check_image_name(transfer.image_name), transfer.image_format, backing)
         except BaseException:
             folder.release()
             raise
@@ -217,6 +219,17 @@ def _bootable_firmware() -> frozenset[FirmwareKind]:
     """BIOS, which comes with QEMU, and EFI when it is installed."""
     has_efi = any(find_firmware(chipset, secure_boot=False) for chipset in _CHIPSETS)
     return frozenset(FirmwareKind) if has_efi else frozenset({FirmwareKind.BIOS})
+
+
+def _check_image_name(name: str) -> str:
+    """`name`, if it can be a file in a machine's folder beside ours. Raises `TargetError`."""
+    if name.lower() in _OWN_FILES:
+        raise TargetError(
+            f"the image name {quoted(name)} cannot be used, a machine's folder has a file of that name",
+            code="E_NAME",
+            hint="Change image_name in the plan.",
+        )
+    return check_file_name(name, "the image name")
 
 
 def _check_networks(machine: Machine) -> None:

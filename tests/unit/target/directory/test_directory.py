@@ -110,6 +110,15 @@ def test_a_folder_relative_to_one_that_is_gone_is_refused(tmp_path: Path, monkey
     )
 
 
+@pytest.mark.parametrize("name", ["run", "domain.xml", "efi-vars.fd", "qemu.pid", "serial.log", "QEMU.PID"])
+def test_an_image_cannot_have_the_name_of_a_file_of_the_machine(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        DirectoryTarget(tmp_path).check(plan(machine(), transfer(name)), {"disk1": SIZE})
+    message = f"the image name '{name}' cannot be used, a machine's folder has a file of that name"
+    assert (caught.value.code, caught.value.message) == ("E_NAME", message)
+    assert caught.value.hint == "Change image_name in the plan."
+
+
 def test_a_machine_is_a_private_folder_with_everything_in_it(tmp_path: Path) -> None:
     domain = installed(tmp_path / "deep" / "machines")
     box = tmp_path / "deep/machines/box"
