@@ -62,42 +62,53 @@ def test_the_pass_itself_is_not_remembered(tmp_path: Path) -> None:
 
 
 class FickleFile(io.BytesIO):
-    """Answers once with other bytes at `place`."""
+    """Answers the question for the bytes at `place` with a lie once, when they are asked for that often before."""
 
-    def __init__(self, data: bytes, place: int, lie: bytes) -> None:
+    def __init__(self, data: bytes, place: int, lie: bytes, *, honest: int) -> None:
         super().__init__(data)
-        self._place, self._lie, self._has_lied = place, lie, False
+        self._place, self._lie, self._honest = place, lie, honest
 
     def read(self, size: int | None = -1, /) -> bytes:
         start = self.tell()
         data = super().read(size)
-        if not self._has_lied and start <= self._place and self._place + len(self._lie) <= start + len(data):
-            self._has_lied = True
-            at = self._place - start
-            data = data[:at] + self._lie + data[at + len(self._lie) :]
+        if start <= self._place and self._place + len(self._lie) <= start + len(data):
+            self._honest -= 1
+            if self._honest == -1:
+                at = self._place - start
+                data = data[:at] + self._lie + data[at + len(self._lie) :]
         return data
 
 
-@pytest.mark.parametrize("mode", [DiskMode.EXPAND, DiskMode.TRANSPLANT])
-@pytest.mark.parametrize("driver", ["vmdk", "qcow2", "vpc", "vdi", "vhdx"])
+@pytest.mark.parametrize(
+    ("driver", "mode"),
+    [
+        ("vmdk", DiskMode.EXPAND),
+        ("vmdk", DiskMode.TRANSPLANT),
+        ("qcow2", DiskMode.EXPAND),
+        ("vpc", DiskMode.EXPAND),
+        ("vdi", DiskMode.EXPAND),
+        ("vhdx", DiskMode.EXPAND),
+    ],
+)
 def test_tables_are_those_that_were_verified(tmp_path: Path, driver: str, mode: DiskMode) -> None:
-    """Whatever table lies when the disk is opened, the install never ends well with another disk."""
-    raw = random_disk(tmp_path / "raw", 4 * MIB, range(0, 64, 3))
+    """Whatever lies when the disk is opened, the copy never ends well with another disk."""
+    raw = random_disk(tmp_path / "raw", MIB, [0, 3, 7, 15])
     options = ("subformat=streamOptimized",) if driver == "vmdk" else ()
     disk = convert(raw, tmp_path / "disk1", driver, *options).read_bytes()
-    text = descriptor([("disk1", len(disk))], capacity=str(4 * MIB), format_uri="")
+    text = descriptor([("disk1", len(disk))], capacity=str(MIB), format_uri="")
     package = build_ova(tmp_path / "a.ova", with_manifest([("a.ovf", text), ("disk1", disk)])).read_bytes()
     start = package.rindex(disk[: 64 * KIB])
-    lied = 0
-    for place in (start + at for at in (*range(0, 2048, 256), *range(4096, len(disk) - 4, len(disk) // 24))):
-        file = FickleFile(package, place, bytes(4))
-        out = tmp_path / f"out{place}"
-        try:
-            virt_ova.convert(file, out, mode=mode)
-        except virt_ova.VirtOvaError:
-            lied += 1
-            assert not out.exists()
-        else:
-            assert guest_bytes(out)[: 4 * MIB] == raw.read_bytes()
-            out.unlink()
-    assert lied > 0
+    words = [at for at in range(0, len(disk) - 8, 8) if any(disk[at : at + 8])]
+    caught = 0
+    for at in words[:: max(1, len(words) // 40)][:40]:
+        for honest in range(4):
+            out = tmp_path / f"out{at}.{honest}"
+            try:
+                virt_ova.convert(FickleFile(package, start + at, bytes(8), honest=honest), out, mode=mode)
+            except virt_ova.VirtOvaError as exc:
+                caught += exc.code == "E_CHANGED"
+                assert not out.exists()
+            else:
+                assert guest_bytes(out)[:MIB] == raw.read_bytes()
+                out.unlink()
+    assert caught > 0
