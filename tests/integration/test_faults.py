@@ -242,14 +242,33 @@ class TestSystemCalls:
         done = run_failing(faults, "install", ova, "-c", f"dir:{ova.parent}/m")
         image = ova.parent / "m" / "vm" / "vm-disk1.qcow2"
         message = (
-            f"the run failed ('{image.parent}/domain.xml' could not be removed: Operation not permitted), "
-            f"and undoing it left: volume vm-disk1.qcow2 ('{image}' could not be removed: Operation not permitted)"
+            f"the run failed ('{image.parent}/domain.xml' could not be made durable: Input/output error), "
+            f"and undoing it left: file {image.parent}/domain.xml "
+            f"('{image.parent}/domain.xml' could not be removed: Operation not permitted); "
+            f"volume vm-disk1.qcow2 ('{image}' could not be removed: Operation not permitted)"
         )
         assert "".join(done.stderr.splitlines(keepends=True)[2:]) == error_lines(
-            "E_ROLLBACK", message, "Remove what is left by hand."
+            "E_ROLLBACK", message, f"Remove what is left by hand: rm {image.parent}/domain.xml; rm {image}"
         )
         assert (done.stdout, done.returncode) == ("", 3)
         assert image.exists()
+
+    @pytest.mark.parametrize(
+        ("fault", "failed", "left"),
+        [("fsync:error=EIO:when=3", "domain.xml", ["domain.xml"]), ("fsync:error=EIO:when=6", "run", ["run"])],
+    )
+    def test_a_definition_that_leaves_a_file_of_its_own_is_told_so(
+        self, ova: Path, fault: str, failed: str, left: list[str]
+    ) -> None:
+        folder = ova.parent / "m" / "vm"
+        done = run_failing([fault, "unlink,unlinkat:error=EPERM:when=1"], "install", ova, "-c", f"dir:{folder.parent}")
+        message = (
+            f"the run failed ('{folder}/{failed}' could not be made durable: Input/output error), and undoing it left: "
+            f"file {folder}/{failed} ('{folder}/{failed}' could not be removed: Operation not permitted)"
+        )
+        hint = f"Remove what is left by hand: rm {folder}/{failed}"
+        assert done.stderr.endswith("Removed volume vm-disk1.qcow2\n" + error_lines("E_ROLLBACK", message, hint))
+        assert (done.returncode, listing(folder)) == (3, left)
 
 
 class Nosy(SilentMonitor):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,11 @@ from virt_ova.disk.base import Buffer
 from virt_ova.disk.direct import DirectFile
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.paths import PATH_ERRORS, path_problem
-from virt_ova.text import quoted
+from virt_ova.text import printable, quoted
+from virt_ova.undo import Made, take_back
+
+REMOVED: Final = "removed"
+"""What could not be done to a file that is left behind."""
 
 _BATCH: Final = 1024
 """Most buffers of one ``pwritev`` (IOV_MAX)."""
@@ -112,6 +117,11 @@ class FileSink:
         if descriptor >= 0:
             os.close(descriptor)
 
+    @property
+    def made(self) -> Made:
+        """The file, for taking it back."""
+        return Made(what=f"file {printable(str(self.path))}", discard=self.discard)
+
     def is_present(self) -> bool:
         """Whether `path` still names the file that was opened."""
         try:
@@ -131,7 +141,7 @@ class FileSink:
             if self.is_present():
                 self.path.unlink()
         except OSError as exc:
-            raise file_error(exc, self.path, "removed") from exc
+            raise file_error(exc, self.path, REMOVED) from exc
 
     def _write_batch(self, offset: int, buffers: Sequence[Buffer]) -> int:
         """Write at most `_BATCH` buffers; returns the offset behind them."""
@@ -152,14 +162,15 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> FileSink:
     Raises:
         TargetError: something has that name (``E_EXISTS``), or the write failed (``E_IO``); nothing is left then.
         SpaceError: no room (``E_SPACE``).
+        RollbackError: it failed, and something is left (``E_ROLLBACK``).
     """
     sink = FileSink.create(path)
     try:
         os.fchmod(sink.fileno(), mode)
         sink.write_at(0, [content])
         sink.finish(len(content))
-    except BaseException:
-        sink.discard()
+    except BaseException as exc:
+        take_back([sink.made], exc)
         raise
     return sink
 
@@ -187,8 +198,6 @@ def file_error(exc: BaseException, path: Path, done: str) -> TargetError:
         return TargetError(
             f"{name} exists already", code="E_EXISTS", hint="Choose another name, or remove what is there."
         )
-    return TargetError(
-        f"{name} could not be {done}: {reason}",
-        code="E_IO",
-        hint="Check the permissions and the health of the disk, then run the install again.",
-    )
+    again = "Check the permissions and the health of the disk, then run the install again."
+    hint = f"rm {shlex.quote(printable(str(path)))}" if done == REMOVED else again
+    return TargetError(f"{name} could not be {done}: {reason}", code="E_IO", hint=hint)

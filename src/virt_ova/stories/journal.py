@@ -8,14 +8,13 @@ nothing is ever looked up by name, so a foreign object cannot be hit. For this i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import held_back, let_pass
 from virt_ova.memory import let_go, reserve
 from virt_ova.progress import Monitor
+from virt_ova.undo import Made, undo
 
 
 class Discardable(Protocol):
@@ -28,18 +27,12 @@ class Discardable(Protocol):
 T = TypeVar("T", bound=Discardable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    what: str
-    made: Discardable
-
-
 class Journal:
     """A context in which things are made, and taken back when it is left by an exception."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._entries: list[_Entry] = []
+        self._entries: list[Made] = []
         self._reserve: bytearray | None = reserve()
 
     def make(self, what: str, create: Callable[[], T]) -> T:
@@ -51,7 +44,7 @@ class Journal:
         """
         with held_back():
             made = create()
-            self._entries.append(_Entry(what, made))
+            self._entries.append(Made(what=what, discard=made.discard))
         return made
 
     def keep(self) -> None:
@@ -74,20 +67,8 @@ class Journal:
                 self._take_back(error)
 
     def _take_back(self, error: BaseException) -> None:
-        removed, left, hints = [], [], []
-        for entry in reversed(self._entries):
-            try:
-                entry.made.discard()
-            except Exception as exc:  # noqa: BLE001 - whatever stops one from going, the others go, and it is told
-                left.append(f"{entry.what} ({str(exc) or type(exc).__name__})")
-                hints += [exc.hint] if isinstance(exc, VirtOvaError) and exc.hint else []
-            else:
-                removed.append(entry.what)
-        for what in removed:
+        undone = undo(self._entries, error)
+        for what in undone.removed:
             self._monitor.note(f"Removed {what}")
-        if left:
-            raise RollbackError(
-                f"the run failed ({str(error) or type(error).__name__}), and undoing it left: {'; '.join(left)}",
-                code="E_ROLLBACK",
-                hint=f"Remove what is left by hand: {'; '.join(hints)}" if hints else "Remove what is left by hand.",
-            ) from error
+        if undone.failure:
+            raise undone.failure from error

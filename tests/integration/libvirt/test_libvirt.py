@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -76,6 +78,36 @@ def test_a_file_of_that_path_that_is_not_the_volume_is_left_alone(daemon: Daemon
         volume.discard()
     assert caught.value.code == "E_CHANGED"
     assert (images / "box-disk1.raw").read_bytes() == b"foreign"
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "link", "dangling", "folder"])
+def test_a_file_that_libvirt_does_not_list_is_refused_and_kept(daemon: Daemon, kind: str) -> None:
+    images = daemon.add_pool("images")
+    path = images / "box-disk1.raw"
+    target = opened(daemon, pool="images")
+    target.check(plan(machine()), {"disk1": SIZE})
+    make: dict[str, Callable[[], object]] = {
+        "file": lambda: path.write_bytes(b"foreign"),
+        "fifo": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to("/etc/hostname"),
+        "dangling": lambda: path.symlink_to("/nonexistent/x"),
+        "folder": path.mkdir,
+    }
+    make[kind]()
+    before = path.lstat()
+    with pytest.raises(TargetError) as caught:
+        target.create_volume(transfer(), SIZE)
+    assert caught.value.code == "E_EXISTS"
+    if kind == "dangling":
+        assert caught.value.message.startswith("making the volume 'box-disk1.raw' failed: ")
+        assert caught.value.hint == "Choose another name with --name."
+    else:
+        assert caught.value.message == (
+            "the folder of the storage pool 'images' has a file 'box-disk1.raw', which libvirt does not list"
+        )
+        assert caught.value.hint == "Choose another name with --name, or remove that file."
+    assert path.lstat() == before
+    assert not Path("/nonexistent/x").exists()
 
 
 def test_the_pool_is_chosen_as_virt_install_does(daemon: Daemon) -> None:

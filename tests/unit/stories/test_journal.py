@@ -106,6 +106,24 @@ def test_what_cannot_be_taken_back_is_told_and_the_rest_goes(refusal: Exception,
     assert caught.value.__cause__ is cause
 
 
+def test_what_a_step_left_itself_is_told_with_the_rest() -> None:
+    own = RollbackError(
+        "the run failed (full), and undoing it left: x (stuck)",
+        code="E_ROLLBACK",
+        hint="Remove what is left by hand: rm x",
+    )
+    shelf: list[str] = []
+    with pytest.raises(RollbackError) as caught:
+        run(Notes(), make(shelf, "a"), fail(own))
+    assert (caught.value, shelf) == (own, [])
+    stuck = make([], "b", refusal=TargetError("busy", code="E_IO", hint="rm b"))
+    with pytest.raises(RollbackError) as caught:
+        run(Notes(), stuck, fail(own))
+    assert caught.value.message == "the run failed (full), and undoing it left: x (stuck); thing b (busy)"
+    assert caught.value.hint == "Remove what is left by hand: rm x; rm b"
+    assert caught.value.__cause__ is own
+
+
 def test_how_to_remove_what_is_left_is_told() -> None:
     stuck = [make([], name, refusal=TargetError("stuck", code="E_IO", hint=f"rm {name}")) for name in "ab"]
     with pytest.raises(RollbackError) as caught:

@@ -12,10 +12,11 @@ import signal
 import struct
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from virt_ova.disk.sink import FileSink, file_error
+from virt_ova.disk.sink import REMOVED, FileSink, file_error
 from virt_ova.errors import TargetError, ToolError
 from virt_ova.process import run
 from virt_ova.target.base import BootReport
@@ -23,6 +24,7 @@ from virt_ova.target.boot import BootState, BootWatch
 from virt_ova.target.directory.folder import MachineFolder
 from virt_ova.target.emulator import PACKAGE
 from virt_ova.text import quoted
+from virt_ova.undo import discard_all
 
 PID_FILE: Final = "qemu.pid"
 SERIAL_LOG: Final = "serial.log"
@@ -79,14 +81,16 @@ class FolderDomain:
     def discard(self) -> None:
         """Stop it and remove its files; the images stay. Raises `TargetError`."""
         stop(self._folder.path)
-        for file in self._files:
-            file.discard()
-        for name in (SERIAL_LOG, PID_FILE):
-            try:
-                (self._folder.path / name).unlink(missing_ok=True)
-            except OSError as exc:
-                raise file_error(exc, self._folder.path / name, "removed") from exc
+        logs = (partial(_remove, self._folder.path / name) for name in (SERIAL_LOG, PID_FILE))
+        discard_all(*(file.discard for file in self._files), *logs)
         self._folder.release()
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        raise file_error(exc, path, REMOVED) from exc
 
 
 def running_pid(folder: Path) -> int | None:

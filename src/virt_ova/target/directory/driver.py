@@ -34,6 +34,7 @@ from virt_ova.target.firmware import EfiFirmware, find_firmware
 from virt_ova.target.identity import identified, new_uuid
 from virt_ova.target.names import check_file_name
 from virt_ova.text import quoted
+from virt_ova.undo import take_back
 from virt_ova.units import format_bytes
 
 EMULATOR: Final = "qemu-system-x86_64"
@@ -161,9 +162,8 @@ class DirectoryTarget:
             files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700))
             folder.settle()
             command = _command(machine, own, firmware, serial=f"file:{SERIAL_LOG}")
-        except BaseException:
-            for file in files:
-                file.discard()
+        except BaseException as exc:
+            take_back([file.made for file in files], exc)
             folder.release()
             raise
         return FolderDomain(folder, uuid=domain_uuid, files=files, command=[*command, *_DAEMON])

@@ -65,7 +65,7 @@ _HINTS: Final = {
     "E_EXISTS": "Choose another name with --name.",
     "E_POOL": "See the pools with: virsh pool-list --all.",
 }
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_BY_ERRNO: Final = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "E_SPACE") | {errno.EEXIST: "E_EXISTS"}
 
 
 def silence() -> None:
@@ -101,8 +101,8 @@ def translated(doing: str, *, otherwise: str = "E_LIBVIRT") -> Iterator[None]:
 
 def code_of(error: Any) -> str:  # noqa: ANN401 - libvirt has no types
     """Our code for an error of libvirt; empty when it has none of its own."""
-    if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL:
-        return "E_SPACE"
+    if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and (code := _BY_ERRNO.get(error.get_int1())):
+        return code
     return _BY_CODE.get(error.get_error_code()) or _BY_DOMAIN.get(error.get_error_domain()) or ""
 
 

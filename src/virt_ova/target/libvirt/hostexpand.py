@@ -20,6 +20,7 @@ from virt_ova.target.libvirt.errors import translated
 from virt_ova.target.libvirt.lifeline import Lifeline
 from virt_ova.target.libvirt.volume import LibvirtVolume, delete, find_volume
 from virt_ova.text import quoted
+from virt_ova.undo import discard_all
 
 _UPLOADED: Final = "vmdk"
 _QCOW2_VERSION: Final = "1.1"
@@ -100,17 +101,7 @@ class HostExpandedVolume:
         Raises:
             TargetError: something stays.
         """
-        errors = []
-        for discard in (self._discard_made, self._upload.discard):
-            try:
-                discard()
-            except TargetError as exc:
-                errors.append(exc)
-        if errors:
-            message, hint = (
-                "; ".join(texts) for texts in zip(*((exc.message, exc.hint) for exc in errors), strict=True)
-            )
-            raise TargetError(message, code=errors[0].code, hint=hint) from errors[0]
+        discard_all(self._discard_made, self._upload.discard)
 
     def _discard_made(self) -> None:
         """Remove what the host made, if it began to."""

@@ -16,6 +16,7 @@ from virt_ova.errors import TargetError
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.uri import is_local
 from virt_ova.text import quoted
+from virt_ova.undo import Made, take_back
 
 DEFAULT_POOL: Final = "default"
 SYSTEM_FOLDER: Final = "/var/lib/libvirt/images"
@@ -67,8 +68,8 @@ def make_default_pool(connection: Any, *, uri: str) -> Any:  # noqa: ANN401 - li
             pool.build(0)
             pool.create(0)
             pool.setAutostart(1)
-        except BaseException:
-            pool.undefine()
+        except BaseException as exc:
+            take_back([Made(what=f"storage pool {DEFAULT_POOL}", discard=pool.undefine)], exc)
             raise
     return pool
 

@@ -22,6 +22,7 @@ from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.lifeline import Lifeline, when_free
 from virt_ova.target.libvirt.stream import HEAD_BYTES, StreamSink
 from virt_ova.text import quoted
+from virt_ova.undo import Made, take_back
 
 
 class LibvirtVolume:
@@ -115,7 +116,7 @@ def create_volume(
     with translated(f"making the volume {quoted(name)}"):
         if _exists(pool, name):
             raise volume_exists(name, pool.name())
-        volume = pool.createXML(_volume_xml(name), 0)
+        volume = _make(pool, name)
     try:
         sink = _sink_in_place(volume) if in_place else None
         with translated(f"making the volume {quoted(name)}"):
@@ -127,8 +128,23 @@ def create_volume(
                 image_format=image_format,
                 backing=backing,
             )
-    except BaseException:
-        delete(volume, name)
+    except BaseException as exc:
+        take_back([Made(what=f"volume {name}", discard=lambda: delete(volume, name))], exc)
+        raise
+
+
+def _make(pool: Any, name: str) -> Any:  # noqa: ANN401 - libvirt has no types
+    """The volume `name`. Raises what libvirt raises, and `TargetError` for a file that it does not list."""
+    try:
+        return pool.createXML(_volume_xml(name), 0)
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and pool.isActive():
+            raise TargetError(
+                f"the folder of the storage pool {quoted(pool.name())} has a file {quoted(name)}, "
+                "which libvirt does not list",
+                code="E_EXISTS",
+                hint="Choose another name with --name, or remove that file.",
+            ) from exc
         raise
 
 
