@@ -26,6 +26,8 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     results = {}
     for case in _cases(args):
+        if args.only and not any(text in case.name for text in args.only):
+            continue
         timings = run_case(case, rounds=args.rounds, say=lambda line: print(line, file=sys.stderr, flush=True))
         results[case.name] = {
             contestant.name: {"ours": contestant.is_ours, **timings[contestant.name].document()}
@@ -44,6 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--content", type=Path, default=Path("/usr"), help="files that fill the disks")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="one small disk only")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="only cases whose name holds TEXT")
     parser.add_argument("--linear", action="store_true", help="also disks of 1, 2 and 4 times 512 MiB")
     parser.add_argument("--v2v", action="store_true", help="also virt-v2v, which takes minutes")
     parser.add_argument("--json", type=Path, metavar="FILE")

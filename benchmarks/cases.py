@@ -36,12 +36,16 @@ def expand_cases(name: str, sample: Sample, folder: Path) -> Iterator[Case]:
 def transplant_case(name: str, sample: Sample, folder: Path) -> Case:
     """Transplant a disk, against a copy of the package and against its bare hash."""
     output = folder / "output"
+    copy = ["cp", "--reflink=never", str(sample.package), str(output)]
     return Case(
         name=f"{name}: transplant",
         contestants=[
             _convert(sample, output, "transplant", "qcow2"),
             _convert(sample, output, "transplant", "qcow2", "--no-verify"),
-            Contestant(name="cp", argv=["cp", "--reflink=never", str(sample.package), str(output)]),
+            Contestant(name="cp", argv=copy),
+            Contestant(
+                name="cp, then sync", argv=["sh", "-c", f"{shlex.join(copy)} && sync {shlex.quote(str(output))}"]
+            ),
             Contestant(name="openssl dgst -sha256", argv=["openssl", "dgst", "-sha256", str(sample.package)]),
         ],
         output=output,

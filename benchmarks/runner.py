@@ -23,13 +23,11 @@ class Contestant:
         name: for the table.
         argv: the command; its output file is removed before each run.
         is_ours: whether it is virt-ova.
-        prepare: done before each run, not timed.
     """
 
     name: str
     argv: Sequence[str]
     is_ours: bool = False
-    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +58,15 @@ class Timing:
 
 
 def run_case(case: Case, *, rounds: int, say: Callable[[str], None]) -> dict[str, Timing]:
-    """Run every contestant `rounds` times, in turn, after one run each that does not count."""
+    """Run every contestant `rounds` times, in turn, after one run each that does not count.
+
+    What the run before left to be written, or to be freed, is not counted either.
+    """
     timings = {contestant.name: Timing() for contestant in case.contestants}
     for number in range(rounds + 1):
         for contestant in case.contestants:
             case.output.unlink(missing_ok=True)
-            contestant.prepare()
+            os.sync()
             wall, cpu, peak = _run(contestant.argv)
             say(f"{case.name}: {contestant.name}: {wall:.2f} s")
             if number:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
+from itertools import chain, pairwise
 from typing import Final
 
 from virt_ova.disk.base import BlockMap, Buffer
@@ -73,43 +74,39 @@ class TransplantLayout:
         Args:
             expanded: index of the plain cluster of each ordinal that is not taken as it is.
         """
-        counts = self._counts(expanded)
+        entries, counts = self._place_streams(expanded)
 
         def l2_entry(ordinal: int) -> int:
             if (index := expanded.get(ordinal)) is not None:
                 return self.expanded_offset(index) | layout.COPIED
-            return self._compressed_entry(ordinal)
+            return entries[ordinal]
 
         return self._image.tables(l2_entry, lambda first, end: counts[first:end])
 
-    def _stream(self, ordinal: int) -> tuple[int, int]:
-        """First byte of a grain's deflate stream in the image, and how many further sectors it may touch."""
-        offsets = self._block_map.offsets
-        start = offsets[ordinal]
-        following = offsets[ordinal + 1] if ordinal + 1 < len(offsets) else self._run_end
-        end = min(following, start + self._block_map.max_stored_bytes)
-        shift = self.run_offset - self.run_start
-        first = start + _SKIP + shift
-        most = 2 * self._cluster // SECTOR_BYTES - 1
-        return first, min((end + shift - 1) // SECTOR_BYTES - first // SECTOR_BYTES, most)
+    def _place_streams(self, expanded: Mapping[int, int]) -> tuple[array[int], array[int]]:
+        """The L2 entry of each grain's deflate stream, and the refcounts of the data clusters that streams touch.
 
-    def _compressed_entry(self, ordinal: int) -> int:
-        """See "Compressed Clusters Descriptor" in QEMU's ``docs/interop/qcow2.txt``."""
-        first, sectors = self._stream(ordinal)
+        A stream is said to reach to the next grain, which is enough for QEMU and needs no look at its marker. See
+        "Compressed Clusters Descriptor" in QEMU's ``docs/interop/qcow2.txt``.
+        """
+        offsets, longest = self._block_map.offsets, self._block_map.max_stored_bytes
         offset_bits = 62 - (self._cluster.bit_length() - 1 - 8)
-        return layout.COMPRESSED | sectors << offset_bits | first
-
-    def _counts(self, expanded: Mapping[int, int]) -> array[int]:
-        """Refcounts of the data clusters: one for each stream that touches a cluster."""
+        most_sectors = 2 * self._cluster // SECTOR_BYTES - 1
+        shift = self.run_offset - self.run_start
+        data_start, cluster_sectors = self.geometry.data_start, self._cluster // SECTOR_BYTES
+        entries = array("Q")
         counts = array("H", [0]) * (self._run_clusters + MAX_EXPANDED)
-        data_start, cluster = self.geometry.data_start, self._cluster
-        for ordinal in range(len(self._block_map)):
-            if ordinal in expanded:
-                continue
-            first, sectors = self._stream(ordinal)
-            last = (first // SECTOR_BYTES + sectors) * SECTOR_BYTES
-            for touched in range(first // cluster, last // cluster + 1):
-                counts[touched - data_start] += 1
+        for ordinal, (start, following) in enumerate(pairwise(chain(offsets, (self._run_end,)))):
+            first = start + _SKIP + shift
+            first_sector = first // SECTOR_BYTES
+            last_sector = (min(following, start + longest) + shift - 1) // SECTOR_BYTES
+            sectors = min(last_sector - first_sector, most_sectors)
+            entries.append(layout.COMPRESSED | sectors << offset_bits | first)
+            if ordinal not in expanded:
+                cluster, last = first_sector // cluster_sectors, (first_sector + sectors) // cluster_sectors
+                counts[cluster - data_start] += 1
+                for touched in range(cluster + 1, last + 1):
+                    counts[touched - data_start] += 1
         for index in expanded.values():
             counts[self._run_clusters + index] = 1
-        return counts
+        return entries, counts
