@@ -82,6 +82,11 @@ class Witness:
         """What is to be fed with every byte of the member, in order, and feeds `taker`; the first ends remembering."""
         return Comparison(self, taker)
 
+    def forget(self) -> None:
+        """Nothing will pass by: remember nothing."""
+        self._is_open = False
+        self._seen.clear()
+
     def testimony(self) -> list[_Seen]:
         """What was read, by where it begins; nothing more is remembered."""
         self._is_open = False

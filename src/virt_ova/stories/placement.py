@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_disk
+from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.transplant import TransplantLayout
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
@@ -22,6 +23,7 @@ from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package
+from virt_ova.package.verify import ByteCheck
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
@@ -108,14 +110,21 @@ class Placement:
             tell(done_bytes)
 
         with held_back() as held:  # an exception out of nowhere breaks the thread pool's own locks
-            hasher = self.witness.compare(check) if self.witness and check else check
             try:
-                self.ways[0].fill(sink, hasher, advance)
+                self.ways[0].fill(sink, self._watched(check), advance)
             except TargetError:
                 held.deliver()  # the terminal's Ctrl-C stops the ssh below a remote connection, too
                 raise
         if check:
             check.finish()
+
+    def _watched(self, check: ByteCheck | None) -> Hasher | None:
+        """`check`, which is also told whether the disk is the one that was opened."""
+        if self.witness and check:
+            return self.witness.compare(check)
+        if self.witness:
+            self.witness.forget()
+        return check
 
 
 def open_placement(

@@ -61,6 +61,16 @@ def test_the_pass_itself_is_not_remembered(tmp_path: Path) -> None:
         assert len(witness.testimony()) == 2, "those three bytes, and the piece that came before anything passed"
 
 
+def test_nothing_is_remembered_when_nothing_passes_by(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(MIB))
+    with member_of(tmp_path / "file") as member:
+        witness = Witness(member)
+        witness.member.read_at(5, 3)
+        witness.forget()
+        assert witness.member.read_at(0, 4096) == bytes(4096)
+        assert witness.testimony() == []
+
+
 class FickleFile(io.BytesIO):
     """Answers the question for the bytes at `place` with a lie once, when they are asked for that often before."""
 
