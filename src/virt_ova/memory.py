@@ -12,9 +12,9 @@ from typing import Final
 RESERVE_BYTES: Final = 16 << 20
 
 
-def reserve() -> bytearray:
+def reserve() -> bytes:
     """Memory that is set aside, to be dropped when there is no other; it is not touched, so it costs address space."""
-    return bytearray(RESERVE_BYTES)
+    return bytes(RESERVE_BYTES)
 
 
 def let_go(error: BaseException) -> None:

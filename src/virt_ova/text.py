@@ -12,7 +12,10 @@ import unicodedata
 LIMIT = 200
 """Most characters of package text shown at once."""
 
-_PASSWORD = re.compile(r"(://[^/?#:@]*):.*@")
+_PASSWORD = re.compile(r"(://[^/?#:@]*):(?!\d*(?:[/?#]|$)).*@")
+"""Up to the last ``@``, for a password may hold anything; digits alone are a port."""
+
+_SECRET_PARAMETER = re.compile(r"[^=]*(?:password|passwd|secret|token)", re.IGNORECASE)
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -27,9 +30,11 @@ def quoted(text: str) -> str:
     return f"'{printable(text)}'"
 
 
-def without_password(uri: str) -> str:
-    """`uri` without the password that somebody may have put before its host."""
-    return _PASSWORD.sub(r"\1@", uri)
+def without_secrets(uri: str) -> str:
+    """`uri` without the password that somebody may have put before its host, and without parameters named as secret."""
+    path, _, query = _PASSWORD.sub(r"\1@", uri).partition("?")
+    kept = "&".join(each for each in query.split("&") if not _SECRET_PARAMETER.match(each))
+    return f"{path}?{kept}" if kept else path
 
 
 def _escape(char: str) -> str:

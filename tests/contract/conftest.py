@@ -90,9 +90,22 @@ def libvirt_uri(open_folder: Path, small_folder: Path) -> Iterator[str]:
         connection.close()
 
 
-@pytest.fixture(params=["dir", "libvirt-in-place", "libvirt-stream", "libvirt-test"])
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs_bytes: of the targets only those that take an image's bytes")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each kind of target in turn, as far as the test can do with it."""
+    if "bench" in metafunc.fixturenames:
+        kinds = ["dir", "libvirt-in-place", "libvirt-stream"]
+        if metafunc.definition.get_closest_marker("needs_bytes") is None:
+            kinds.append("libvirt-test")
+        metafunc.parametrize("bench", kinds, indirect=True)
+
+
+@pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """Each kind of target in turn."""
+    """A kind of target."""
     make = {
         "dir": _directory,
         "libvirt-in-place": _libvirt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -43,13 +44,8 @@ def fill(volume: Volume, content: bytes = HEAD, *, size: int = SIZE) -> None:
     volume.sink.finish(size)
 
 
-def needs_bytes(bench: Bench) -> None:
-    if not bench.takes_bytes:
-        pytest.skip("libvirt's test driver takes no bytes")
-
-
+@pytest.mark.needs_bytes
 def test_a_machine_is_installed_and_removed_without_a_trace(bench: Bench, target: Target) -> None:
-    needs_bytes(bench)
     before = bench.snapshot()
     target.check(plan(machine()), {"disk1": SIZE})
     assert bench.snapshot() == before
@@ -98,11 +94,11 @@ def _started(target: Target, volume: Volume) -> list[Domain]:
     return domains
 
 
+@pytest.mark.needs_bytes
 @pytest.mark.parametrize("reach", [_nothing, _half, _written, _defined, _started])
 def test_rollback_at_each_step_leaves_nothing(
     bench: Bench, target: Target, reach: Callable[[Target, Volume], list[Domain]]
 ) -> None:
-    needs_bytes(bench)
     before = bench.snapshot()
     target.check(plan(machine()), {"disk1": SIZE})
     volume = target.create_volume(transfer(), SIZE)
@@ -122,6 +118,15 @@ def test_a_definition_comes_and_goes_by_itself(bench: Bench, target: Target) -> 
     assert bench.snapshot() != before
     domain.discard()
     assert bench.snapshot() == before
+
+
+def test_a_machine_says_how_it_is_started(bench: Bench, target: Target) -> None:
+    domain = target.define(machine("my box", virt_type=virt_type(bench), transfer=""), {})
+    if bench.name == "dir":
+        assert domain.start_command == f"'{bench.folder}/machines/my box/run'"
+    else:
+        assert domain.start_command == f"virsh -c {shlex.quote(target.uri)} start 'my box'"
+    domain.discard()
 
 
 def test_a_machine_that_exists_is_refused_and_kept(bench: Bench, target: Target) -> None:
@@ -146,8 +151,8 @@ def test_a_machine_that_appears_later_is_kept(bench: Bench, target: Target) -> N
     assert bench.snapshot() == before
 
 
+@pytest.mark.needs_bytes
 def test_a_volume_that_exists_is_refused_and_kept(bench: Bench, target: Target) -> None:
-    needs_bytes(bench)
     target.check(plan(machine()), {"disk1": SIZE})
     first = target.create_volume(transfer(), SIZE)
     fill(first)
@@ -161,8 +166,8 @@ def test_a_volume_that_exists_is_refused_and_kept(bench: Bench, target: Target) 
     first.discard()
 
 
+@pytest.mark.needs_bytes
 def test_a_volume_that_exists_is_found_by_the_check(bench: Bench, target: Target) -> None:
-    needs_bytes(bench)
     target.check(plan(machine()), {"disk1": SIZE})
     first = target.create_volume(transfer(), SIZE)
     with pytest.raises(TargetError) as caught:
@@ -188,8 +193,8 @@ def test_too_little_room_is_refused_before_the_first_byte(bench: Bench, target: 
     assert bench.snapshot() == before
 
 
+@pytest.mark.needs_bytes
 def test_running_out_of_room_is_told_and_undone(bench: Bench, small_folder: Path) -> None:
-    needs_bytes(bench)
     target = bench.open_small()
     target.check(plan(machine()), {"disk1": SIZE})
     volume = target.create_volume(transfer(), SIZE)
@@ -226,9 +231,9 @@ def test_an_unknown_pool_is_refused(bench: Bench) -> None:
     assert caught.value.code == "E_POOL"
 
 
+@pytest.mark.needs_bytes
 @pytest.mark.parametrize("name", ["../box", "a/b", "-rf", ".", "", "a\nb", "x" * 300])
 def test_an_edited_plan_cannot_leave_its_place(bench: Bench, target: Target, name: str) -> None:
-    needs_bytes(bench)
     before = bench.snapshot()
     with pytest.raises(TargetError, match=r"^the (image|volume) name ") as caught:
         target.check(plan(machine(), transfer(name)), {"disk1": SIZE})
@@ -236,8 +241,8 @@ def test_an_edited_plan_cannot_leave_its_place(bench: Bench, target: Target, nam
     assert bench.snapshot() == before
 
 
+@pytest.mark.needs_bytes
 def test_of_many_at_once_one_gets_the_name(bench: Bench) -> None:
-    needs_bytes(bench)
     before = bench.snapshot()
 
     def attempt(_: int) -> Volume | str:
@@ -256,8 +261,8 @@ def test_of_many_at_once_one_gets_the_name(bench: Bench) -> None:
     assert bench.snapshot() == before
 
 
-def test_a_qcow2_image_is_seen_as_such(bench: Bench, target: Target, tmp_path: Path) -> None:
-    needs_bytes(bench)
+@pytest.mark.needs_bytes
+def test_a_qcow2_image_is_seen_as_such(target: Target, tmp_path: Path) -> None:
     made = tmp_path / "made.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made, "64M"], check=True)
     one = transfer("box-disk1.qcow2", capacity=64 << 20, form=ImageFormat.QCOW2)
@@ -270,9 +275,9 @@ def test_a_qcow2_image_is_seen_as_such(bench: Bench, target: Target, tmp_path: P
     volume.discard()
 
 
+@pytest.mark.needs_bytes
 @pytest.mark.parametrize("firmware", list(FirmwareKind))
 def test_what_is_started_is_watched(bench: Bench, target: Target, firmware: FirmwareKind) -> None:
-    needs_bytes(bench)
     chipset = "q35" if firmware is FirmwareKind.EFI else "pc"
     one = machine(chipset=chipset, firmware=firmware)
     before = bench.snapshot()

@@ -163,7 +163,7 @@ class TestBadWishes:
                 (
                     "E_NETWORK",
                     "the package has no network 'Nope', it has: 'VM Network'",
-                    "name one of them, as --network 'OVF NAME=TARGET'",
+                    "Name one of them, as --network 'OVF NAME=TARGET'.",
                 ),
             ),
             (
@@ -194,7 +194,7 @@ class TestBadWishes:
                         "the name '../x' cannot be used, expected 1 to 63 letters, digits, blanks or any of ._+-, "
                         "the first a letter or digit"
                     ),
-                    "use 'x'",
+                    "Use 'x'.",
                 ),
             ),
             (
@@ -202,7 +202,7 @@ class TestBadWishes:
                 (
                     "E_VIRT_TYPE",
                     "the host cannot run machines of type 'kvm', it can: qemu",
-                    "leave --virt-type out to get the best there is",
+                    "Leave --virt-type out to get the best there is.",
                 ),
             ),
         ],
@@ -355,6 +355,12 @@ class TestBadWishes:
             )
         message = "--report '/dev/stdout' is standard output, where --json prints the same"
         assert (done.stderr, done.returncode) == (error_lines("E_USAGE", message, "Run 'virt-ova --help'."), 2)
+
+    @pytest.mark.parametrize(("option", "most"), [("--plan", 16 << 20), ("--property-file", 1 << 20)])
+    def test_a_file_without_end(self, ova: Path, option: str, most: int) -> None:
+        done = virt_ova("install", ova, "-c", f"dir:{ova.parent}/m", option, "/dev/zero")
+        message = f"{option} '/dev/zero' is longer than {most} bytes"
+        assert refused(done, "E_USAGE", message, "Run 'virt-ova --help'.", status=2)
 
     @pytest.mark.parametrize(
         ("words", "argument"),

@@ -25,8 +25,8 @@ from virt_ova.stories.journal import Journal
 
 MOMENTS = 100
 """How many moments of a run are tried, evenly spread over all its calls and returns."""
-FULL = "Free some space or choose another pool or folder, then run the install again."
-ILL = "Check the permissions and the health of the disk, then run the install again."
+FULL = "Free some space or choose another place, then try again."
+ILL = "Check the permissions and the health of the disk, then try again."
 
 
 @pytest.fixture
@@ -201,13 +201,13 @@ class TestFileSystems:
         error = error_lines("E_SPACE", message, "Free some space or choose another folder.")
         assert (done.stdout, done.stderr, done.returncode) == ("", error, 1)
 
-    def test_no_room_in_the_middle(self, ova: Path) -> None:
+    def test_no_room_for_a_file_is_told_before_it_is_made(self, ova: Path) -> None:
         words = ("convert", ova, "full/d.raw", "--format", "raw")
         assert run_with(self.SMALL, *words).returncode == 0
         done = run_with(f"{self.SMALL}; head -c 200K /dev/zero >full/x", *words)
-        error = error_lines("E_SPACE", "'full/d.raw' could not be written: No space left on device", FULL)
-        told = "Copying a1.vmdk (70.5 KiB)\nRemoved file full/d.raw\n"
-        assert (done.stdout, done.stderr, done.returncode) == ("x\n", told + error, 1)
+        message = "'full' has 100.0 KiB free, the images need 192.0 KiB"
+        error = error_lines("E_SPACE", message, "Free some space or choose another folder.")
+        assert (done.stdout, done.stderr, done.returncode) == ("x\n", error, 1)
 
     def test_read_only(self, ova: Path) -> None:
         done = run_with("mount -t tmpfs -o ro tmpfs full", "install", ova, "-c", "dir:full/m")
@@ -217,6 +217,12 @@ class TestFileSystems:
 
 class TestSystemCalls:
     """System calls that fail, as on a disk that dies."""
+
+    def test_a_conversion_is_taken_back(self, ova: Path) -> None:
+        done = run_failing(["pwritev,pwrite64:error=ENOSPC:when=2"], "convert", ova, ova.parent / "d.qcow2")
+        error = error_lines("E_SPACE", f"'{ova.parent}/d.qcow2' could not be written: No space left on device", FULL)
+        assert done.stderr == f"Copying a1.vmdk (70.5 KiB)\nRemoved file {ova.parent}/d.qcow2\n{error}"
+        assert (done.stdout, done.returncode, listing(ova.parent)) == ("", 1, ["a.ova"])
 
     @pytest.mark.parametrize(
         ("fault", "code", "message"),

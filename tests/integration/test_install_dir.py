@@ -183,6 +183,38 @@ class TestStarting:
         assert listing(tmp_path) == ["a.ova", "bin", "bin/setpriv"]
 
 
+STRUCK_AT_THE_START = """
+import os, signal, sys
+from virt_ova import process
+from virt_ova.cli import main
+
+def strike(frame, event, argument):
+    if frame.f_code is process._drain.__code__ and "-daemonize" in frame.f_back.f_locals["command"]:
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.setprofile(strike)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("option", [["--start"], ["--wait-boot", "60"]])
+def test_a_signal_while_qemu_is_started_leaves_no_qemu(tmp_path: Path, option: list[str]) -> None:
+    ova = small_ova(tmp_path / "a.ova")
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK_AT_THE_START, "install", ova, "-c", f"dir:{tmp_path}/m", *option],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(os.environ["PATH"]),
+    )
+    told = "Removed domain vm\nRemoved volume vm-disk1.qcow2\n" + error_lines("E_INTERRUPTED", "stopped by SIGINT")
+    assert done.stderr.endswith(f"\nStarting vm\n{told}")
+    assert (done.returncode, listing(tmp_path)) == (130, ["a.ova"])
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert [each for each in running if b"guest=vm" in each and b"qemu" in each] == []
+
+
 PEAK = """
 import re, sys
 from virt_ova.cli import main

@@ -1,4 +1,7 @@
+import ast
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +36,21 @@ def test_every_error_is_in_the_tree_drawn_at_the_top() -> None:
     ]
     assert "RollbackError" in classes
     assert all(name in (errors.__doc__ or "") for name in classes)
+
+
+def _hints() -> Iterator[str]:
+    """How every hint in the source begins."""
+    for source in Path(errors.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                for part in ast.walk(node.value):
+                    if isinstance(part, ast.JoinedStr) and isinstance(part.values[0], ast.Constant):
+                        yield str(part.values[0].value)
+                    elif isinstance(part, ast.Constant) and node.value is part:
+                        yield str(part.value)
+
+
+def test_hints_are_sentences() -> None:
+    hints = set(filter(None, _hints()))
+    assert len(hints) > 50
+    assert {hint for hint in hints if hint[0].islower()} == set()

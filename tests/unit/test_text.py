@@ -1,6 +1,6 @@
 import pytest
 
-from virt_ova.text import LIMIT, printable, quoted, without_password
+from virt_ova.text import LIMIT, printable, quoted, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,16 @@ def test_long_text_is_cut() -> None:
         ("esx://:secret@host/", "esx://@host/"),
         ("qemu+ssh://root@host:22/system", "qemu+ssh://root@host:22/system"),
         ("qemu:///system", "qemu:///system"),
+        ("qemu+ssh://host:22/system?keyfile=/a@b", "qemu+ssh://host:22/system?keyfile=/a@b"),
+        ("qemu+ssh://root@host:22/system?keyfile=/k", "qemu+ssh://root@host:22/system?keyfile=/k"),
+        ("qemu+tcp://u:p@q@host/system", "qemu+tcp://u@host/system"),
+        ("esx://root:se?cret@host/", "esx://root@host/"),
+        ("qemu:///system?password=x&socket=/a/b&authToken=y", "qemu:///system?socket=/a/b"),
+        ("qemu:///system?a=secret", "qemu:///system?a=secret"),
+        ("qemu:///system?MyPasswd=x", "qemu:///system"),
         ("dir:///srv/a:b@c", "dir:///srv/a:b@c"),
         ("dir:a:b@c", "dir:a:b@c"),
     ],
 )
-def test_a_password_is_taken_out_of_a_uri(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown
+def test_secrets_are_taken_out_of_a_uri(uri: str, shown: str) -> None:
+    assert without_secrets(uri) == shown

@@ -15,7 +15,7 @@ from virt_ova.cli.console import say
 from virt_ova.cli.parser import UsageError
 from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import Interrupted
-from virt_ova.text import printable, without_password
+from virt_ova.text import printable, without_secrets
 
 DEBUG_VARIABLE: Final = "VIRT_OVA_DEBUG"
 
@@ -36,7 +36,7 @@ def failure_of(exc: BaseException) -> VirtOvaError:
             hint="Raise the limit on this process (ulimit -v, a container's), or end other programs.",
         )
     return VirtOvaError(
-        f"internal error: {type(exc).__name__}: {printable(without_password(str(exc)))}",
+        f"internal error: {type(exc).__name__}: {printable(without_secrets(str(exc)))}",
         code="E_INTERNAL",
         hint=f"This is a bug: please report it, with what is printed when {DEBUG_VARIABLE}=1 is in the environment.",
     )

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Final
 
 from virt_ova.cli.answers import answered, with_licences
 from virt_ova.cli.console import Console, finding_lines, shown, table, told, trust_line
 from virt_ova.cli.failure import failure_of
+from virt_ova.cli.given import read_given
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
 from virt_ova.cli.parser import UsageError, add_source
 from virt_ova.cli.report import Report
 from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
-from virt_ova.paths import PATH_ERRORS, path_problem
 from virt_ova.plan.codec import MAX_PLAN_BYTES, from_json, to_json
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.stories.install import InstallResult, install, preflight
-from virt_ova.target.registry import scheme_of
-from virt_ova.text import printable, quoted, without_password
+from virt_ova.text import printable, without_secrets
 from virt_ova.units import format_bytes
 
 _IN_THE_PLAN: Final = (
@@ -32,7 +29,6 @@ _IN_THE_PLAN: Final = (
     "properties",
 )
 """Options that decide what a plan says."""
-_OF_LIBVIRT: Final = ("qemu", "test", "xen")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         document, lines = _carry_out(args, console)
         is_reported = True
     else:
-        with Report(args.report, apart_from=filter(None, (args.source, args.plan))) as report:
+        with Report(args.report, apart_from=filter(None, (args.source, args.plan, args.property_file))) as report:
             document, lines = _reported(args, console, report)
             is_reported = report.write(document)
     console.document(document, lines)
@@ -91,7 +87,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         verify=not args.no_verify,
     )
     uri = args.connect or default_uri()
-    plan = _read_plan(args.plan) if args.plan else None
+    plan = from_json(read_given(args.plan, "--plan", most_bytes=MAX_PLAN_BYTES).data) if args.plan else None
     with open_package(args.source) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json, plan=plan)
         options = with_licences(options, package.envelope, is_json=console.is_json, plan=plan)
@@ -102,15 +98,6 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         with monitor(quiet=console.is_json) as listener:
             result = install(package, uri, options=options, plan=plan, monitor=listener)
     return asdict(result), list(_lines(result, uri, is_started=options.start))
-
-
-def _read_plan(path: str) -> InstallPlan:
-    try:
-        with Path(path).open("rb") as file:
-            text = file.read(MAX_PLAN_BYTES + 1)
-    except PATH_ERRORS as exc:
-        raise UsageError(f"--plan {quoted(path)}: {path_problem(exc)}") from exc
-    return from_json(text)
 
 
 def _plan_lines(plan: InstallPlan) -> Iterator[str]:
@@ -135,7 +122,7 @@ def _cpus(count: int) -> str:
 def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str]:
     """The result for people."""
     names = ", ".join(domain.name for domain in result.domains)
-    yield f"Installed {names} on {printable(without_password(uri))} in {result.elapsed_seconds:.1f} s"
+    yield f"Installed {names} on {printable(without_secrets(uri))} in {result.elapsed_seconds:.1f} s"
     yield from table([
         (volume.name, format_bytes(volume.capacity_bytes), volume.mode, volume.path) for volume in result.volumes
     ])  # fmt: skip
@@ -145,14 +132,4 @@ def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str
         yield f"Booted: {booted.state} after {booted.seconds:.1f} s"
         yield from (f"  {line}" for line in booted.evidence.splitlines())
     elif not is_started:
-        yield from (f"Start it: {command}" for command in _start_commands(result, uri))
-
-
-def _start_commands(result: InstallResult, uri: str) -> Iterator[str]:
-    """What to type to start the machines, for the targets that come with us."""
-    if scheme_of(uri) == "dir":
-        folders = dict.fromkeys(Path(volume.path).parent for volume in result.volumes)
-        yield from (shlex.quote(str(folder / "run")) for folder in folders)
-    elif scheme_of(uri) in _OF_LIBVIRT:
-        connection = shlex.quote(without_password(uri))
-        yield from (f"virsh -c {connection} start {shlex.quote(domain.name)}" for domain in result.domains)
+        yield from (f"Start it: {domain.start_command}" for domain in result.domains if domain.start_command)

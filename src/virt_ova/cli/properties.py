@@ -11,15 +11,17 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from virt_ova.cli.console import say
+from virt_ova.cli.given import read_given
 from virt_ova.cli.parser import UsageError
 from virt_ova.errors import PlanError
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.plan.properties import Asked, properties_of
 from virt_ova.text import quoted
+
+MAX_FILE_BYTES: Final = 1 << 20
 
 PREFIX: Final = "VIRT_OVA_PROPERTY_"
 """Of the environment's variables; the key follows in capitals, with ``_`` for all that is no letter or digit."""
@@ -74,15 +76,13 @@ def _unique(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, str]:
 def _from_file(path: str, asked: Sequence[Asked]) -> dict[str, str]:
     """The file's values; says so when others can read passwords in it."""
     where = f"--property-file {quoted(path)}"
+    given = read_given(path, "--property-file", most_bytes=MAX_FILE_BYTES)
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            mode, text = os.fstat(file.fileno()).st_mode, file.read()
-    except OSError as exc:
-        raise UsageError(f"{where}: {exc.strerror}") from exc
+        text = given.data.decode()
     except UnicodeDecodeError as exc:
         raise UsageError(f"{where}: it is not UTF-8") from exc
     values = _unique(_lines(text, where), where)
-    if mode & (stat.S_IRGRP | stat.S_IROTH) and any(_is_password(name, asked) for name in values):
+    if given.mode & (stat.S_IRGRP | stat.S_IROTH) and any(_is_password(name, asked) for name in values):
         say(f"note: {where} holds a password, and others can read it: chmod 600")
     return values
 

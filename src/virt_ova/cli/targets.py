@@ -12,7 +12,7 @@ from virt_ova.cli.options import default_uri
 from virt_ova.errors import VirtOvaError
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.target.registry import DriverEntry, drivers, open_target, scheme_of
-from virt_ova.text import without_password
+from virt_ova.text import without_secrets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def _document(entry: DriverEntry) -> dict[str, Any]:
         "example": driver.example if driver else "",
         "summary": driver.summary if driver else "",
         "problem": problem,
-        "uri": without_password(uri),
+        "uri": without_secrets(uri),
         "unreachable": unreachable,
         "virt_types": list(host.virt_types),
         "firmware": sorted(host.firmware),

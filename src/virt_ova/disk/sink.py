@@ -21,6 +21,7 @@ from virt_ova.errors import SpaceError, TargetError
 from virt_ova.paths import PATH_ERRORS, path_problem
 from virt_ova.text import printable, quoted
 from virt_ova.undo import Made, take_back
+from virt_ova.units import format_bytes
 
 REMOVED: Final = "removed"
 """What could not be done to a file that is left behind."""
@@ -175,6 +176,26 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> FileSink:
     return sink
 
 
+def check_room(path: Path, need_bytes: int) -> None:
+    """Refuse what will not fit where `path` is, or will be.
+
+    Raises:
+        SpaceError: less than `need_bytes` is free (``E_SPACE``).
+        TargetError: that cannot be told (``E_IO``).
+    """
+    try:
+        status = os.statvfs(next(folder for folder in (path, *path.absolute().parents) if folder.exists()))
+    except PATH_ERRORS as exc:
+        raise file_error(exc, path, "examined") from exc
+    free = status.f_bavail * status.f_frsize
+    if need_bytes > free:
+        raise SpaceError(
+            f"{quoted(str(path))} has {format_bytes(free)} free, the images need {format_bytes(need_bytes)}",
+            code="E_SPACE",
+            hint="Free some space or choose another folder.",
+        )
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -192,12 +213,12 @@ def file_error(exc: BaseException, path: Path, done: str) -> TargetError:
         return SpaceError(
             f"{name} could not be {done}: {reason}",
             code="E_SPACE",
-            hint="Free some space or choose another pool or folder, then run the install again.",
+            hint="Free some space or choose another place, then try again.",
         )
     if number == errno.EEXIST:
         return TargetError(
             f"{name} exists already", code="E_EXISTS", hint="Choose another name, or remove what is there."
         )
-    again = "Check the permissions and the health of the disk, then run the install again."
+    again = "Check the permissions and the health of the disk, then try again."
     hint = f"rm {shlex.quote(printable(str(path)))}" if done == REMOVED else again
     return TargetError(f"{name} could not be {done}: {reason}", code="E_IO", hint=hint)

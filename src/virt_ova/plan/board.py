@@ -66,7 +66,7 @@ def _firmware(hardware: VirtualHardware, host: HostCapabilities, ledger: Ledger)
         raise PlanError(
             f"the package boots by {kind.upper()}, which the host cannot",
             code="E_FIRMWARE",
-            hint="install the OVMF firmware on the host" if kind is FirmwareKind.EFI else "use another host",
+            hint="Install the OVMF firmware on the host." if kind is FirmwareKind.EFI else "Use another host.",
         )
     if request.is_stated:
         ledger.setting(Outcome.KEPT, "firmware", kind, "the target has it")

@@ -119,7 +119,7 @@ def _check_options(envelope: Envelope, options: InstallOptions) -> None:
         raise PlanError(
             f"disk mode {options.disk_mode} makes {ImageFormat.QCOW2} images, not {options.image_format}",
             code="E_OPTION",
-            hint="use --disk-mode expand for raw images",
+            hint="Use --disk-mode expand for raw images.",
         )
 
 
@@ -172,7 +172,7 @@ def _virt_type(host: HostCapabilities, options: InstallOptions) -> str:
         raise PlanError(
             f"the host cannot run machines of type {quoted(options.virt_type)}, it can: {', '.join(host.virt_types)}",
             code="E_VIRT_TYPE",
-            hint="leave --virt-type out to get the best there is",
+            hint="Leave --virt-type out to get the best there is.",
         )
     return options.virt_type
 

@@ -54,7 +54,7 @@ def check_name(text: str) -> str:
         f"the name {quoted(text)} cannot be used, expected 1 to {MAX_LENGTH} letters, digits, blanks or any of ._+-, "
         "the first a letter or digit",
         code="E_NAME",
-        hint=f"use {quoted(machine_name(text))}",
+        hint=f"Use {quoted(machine_name(text))}.",
     )
 
 

@@ -115,7 +115,7 @@ def check_networks(envelope: Envelope, items: Iterable[Item], networks: Mapping[
             raise PlanError(
                 f"the package has no network {quoted(name)}, it has: {there}",
                 code="E_NETWORK",
-                hint="name one of them, as --network 'OVF NAME=TARGET'",
+                hint="Name one of them, as --network 'OVF NAME=TARGET'.",
             )
 
 

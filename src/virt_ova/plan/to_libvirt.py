@@ -188,7 +188,7 @@ def _add_disk(devices: Element, drive: Drive, source: VolumeSource | None) -> El
         raise PlanError(
             f"drive '{printable(drive.id)}' is on an NVMe bus, which libvirt cannot emulate",
             code="E_PLAN_HARDWARE",
-            hint="put it on sata or virtio",
+            hint="Put it on sata or virtio.",
         )
     by_volume = source is not None and bool(source.pool)
     disk = SubElement(devices, "disk", {"type": "volume" if by_volume else "file", "device": drive.kind})

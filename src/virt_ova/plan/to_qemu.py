@@ -223,7 +223,7 @@ def _nic_backend(nic: Nic) -> str:
             f"network {quoted(nic.network)} goes to libvirt's network {quoted(connection.name)}, which QEMU "
             "alone cannot reach",
             code="E_NETWORK",
-            hint="use user, none or bridge:NAME",
+            hint="Use user, none or bridge:NAME.",
         )
     backends = {ConnectionKind.USER: "user", ConnectionKind.BRIDGE: f"bridge,br={_escaped(connection.name)}"}
     return backends.get(connection.kind, "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from virt_ova.disk.sink import FileSink
+from virt_ova.disk.sink import FileSink, check_room
 from virt_ova.errors import PackageError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
@@ -90,7 +90,7 @@ def convert(
             image_name=path.name,
         )
         supply = open_supply(package, [transfer], verify=verify, monitor=listener)
-        supply.check()
+        check_room(path.parent, sum(supply.check().values()))
         with Journal(listener) as journal:
             delivery = supply.fill(lambda *_: journal.make(f"file {path}", partial(FileSink.create, path)))
             journal.keep()

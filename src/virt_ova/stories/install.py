@@ -44,10 +44,11 @@ from virt_ova.text import quoted
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstalledDomain:
-    """A machine that was defined."""
+    """A machine that was defined; `start_command` starts it from a shell, and is empty where there is none."""
 
     name: str
     uuid: str
+    start_command: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +196,9 @@ class _Install:
             booted = self._start(domains)
             journal.keep()
         return InstallResult(
-            domains=tuple(InstalledDomain(name=domain.name, uuid=domain.uuid) for domain in domains),
+            domains=tuple(
+                InstalledDomain(name=each.name, uuid=each.uuid, start_command=each.start_command) for each in domains
+            ),
             volumes=tuple(_installed(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers),
             trust=delivery.trust,
             findings=(

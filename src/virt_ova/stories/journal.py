@@ -33,7 +33,7 @@ class Journal:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._entries: list[Made] = []
-        self._reserve: bytearray | None = reserve()
+        self._reserve: bytes | None = reserve()
 
     def make(self, what: str, create: Callable[[], T]) -> T:
         """Call `create` and remember what it made; stop signals wait meanwhile.

@@ -57,6 +57,10 @@ class Domain(Protocol):
     def uuid(self) -> str:
         """Its UUID on the target, or empty."""
 
+    @property
+    def start_command(self) -> str:
+        """What a person types in a shell to start it, quoted where needed; empty when there is no such command."""
+
     def start(self) -> None:
         """Start it. Raises `TargetError`."""
 

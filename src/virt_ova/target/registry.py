@@ -15,7 +15,7 @@ from virt_ova.errors import TargetError
 from virt_ova.interrupt import held_back
 from virt_ova.paths import is_text
 from virt_ova.target.base import Driver, Target
-from virt_ova.text import printable, quoted, without_password
+from virt_ova.text import printable, quoted, without_secrets
 
 GROUP: Final = "virt_ova.targets"
 
@@ -55,14 +55,14 @@ def open_target(uri: str, *, pool: str | None = None) -> Target:
     """
     if not is_text(uri):
         raise TargetError(
-            f"the connection URI {quoted(without_password(uri))} has control characters or is not UTF-8",
+            f"the connection URI {quoted(without_secrets(uri))} has control characters or is not UTF-8",
             code="E_TARGET",
         )
     scheme = scheme_of(uri)
     known = {point.name: point for point in entry_points(group=GROUP)}
     if (point := known.get(scheme)) is None:
         raise TargetError(
-            f"no driver installs to {quoted(without_password(uri))}, expected a URI that begins with one of "
+            f"no driver installs to {quoted(without_secrets(uri))}, expected a URI that begins with one of "
             + ", ".join(f"{name}:" for name in sorted(known)),
             code="E_TARGET",
             hint="A folder is written dir:PATH, the local hypervisor qemu:///system.",

@@ -175,7 +175,7 @@ class TestOptions:
         error = refusal(system(CPU), options=InstallOptions(disk_mode=mode, image_format=ImageFormat.RAW))
         assert error.code == "E_OPTION"
         assert error.message == f"disk mode {mode} makes qcow2 images, not raw"
-        assert error.hint == "use --disk-mode expand for raw images"
+        assert error.hint == "Use --disk-mode expand for raw images."
 
     def test_the_virtualization_is_the_best_of_the_host_or_the_chosen(self) -> None:
         assert plan_of(system(CPU)).machines[0].virt_type == "kvm"
@@ -255,10 +255,10 @@ class TestBoard:
         error = refusal(system(CPU, config=EFI), host=replace(HOST, firmware=frozenset({FirmwareKind.BIOS})))
         assert error.code == "E_FIRMWARE"
         assert error.message == "the package boots by EFI, which the host cannot"
-        assert error.hint == "install the OVMF firmware on the host"
+        assert error.hint == "Install the OVMF firmware on the host."
         error = refusal(system(CPU), host=replace(HOST, firmware=frozenset({FirmwareKind.EFI})))
         assert error.message == "the package boots by BIOS, which the host cannot"
-        assert error.hint == "use another host"
+        assert error.hint == "Use another host."
 
     def test_a_host_without_pc_gives_what_it_has(self) -> None:
         plan = plan_of(system(*IDE_DISK), host=replace(HOST, chipsets=("q35",)))

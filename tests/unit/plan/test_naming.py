@@ -55,7 +55,7 @@ def test_a_chosen_name_is_refused_not_altered(text: str) -> None:
     with pytest.raises(PlanError, match="cannot be used, expected 1 to 63 letters, digits, blanks") as caught:
         check_name(text)
     assert caught.value.code == "E_NAME"
-    assert caught.value.hint == f"use '{machine_name(text)}'"
+    assert caught.value.hint == f"Use '{machine_name(text)}'."
 
 
 def test_a_taken_name_gets_a_number() -> None:

@@ -228,7 +228,7 @@ def test_libvirt_has_no_nvme() -> None:
         domain_xml(machine(drives=(disk(Bus.NVME),)), sources=SOURCES)
     assert caught.value.code == "E_PLAN_HARDWARE"
     assert str(caught.value) == "drive 'disk0' is on an NVMe bus, which libvirt cannot emulate"
-    assert caught.value.hint == "put it on sata or virtio"
+    assert caught.value.hint == "Put it on sata or virtio."
 
 
 def test_a_linked_image_has_its_whole_chain_and_the_package_keeps_its_owner() -> None:

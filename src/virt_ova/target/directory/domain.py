@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import struct
 import time
@@ -18,6 +19,7 @@ from typing import Final
 
 from virt_ova.disk.sink import REMOVED, FileSink, file_error
 from virt_ova.errors import TargetError, ToolError
+from virt_ova.interrupt import held_back
 from virt_ova.process import run
 from virt_ova.target.base import BootReport
 from virt_ova.target.boot import BootState, BootWatch
@@ -26,6 +28,7 @@ from virt_ova.target.emulator import PACKAGE
 from virt_ova.text import quoted
 from virt_ova.undo import discard_all
 
+SCRIPT_FILE: Final = "run"
 PID_FILE: Final = "qemu.pid"
 SERIAL_LOG: Final = "serial.log"
 
@@ -52,6 +55,11 @@ class FolderDomain:
         """The UUID in ``domain.xml``."""
         return self._uuid
 
+    @property
+    def start_command(self) -> str:
+        """The script."""
+        return shlex.quote(str(self._folder.path / SCRIPT_FILE))
+
     def start(self) -> None:
         """Run QEMU in the background, its serial console in ``serial.log``.
 
@@ -59,7 +67,8 @@ class FolderDomain:
             TargetError: it does not start (``E_START``).
         """
         try:
-            run(self._command, package=PACKAGE, cwd=self._folder.path)
+            with held_back():  # a QEMU that has not locked its file yet could not be found to be stopped
+                run(self._command, package=PACKAGE, cwd=self._folder.path)
         except ToolError as exc:
             raise TargetError(
                 f"the machine {quoted(self.name)} does not start: {exc.message}", code="E_START", hint=exc.hint

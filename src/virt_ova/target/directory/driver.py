@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, cast
 
-from virt_ova.disk.sink import FileSink, file_error, write_new
-from virt_ova.errors import SpaceError, TargetError
+from virt_ova.disk.sink import FileSink, check_room, file_error, write_new
+from virt_ova.errors import TargetError
 from virt_ova.findings import Finding
 from virt_ova.paths import PATH_ERRORS, is_text, path_problem
 from virt_ova.plan.host import HostCapabilities
@@ -26,8 +26,8 @@ from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.plan.to_qemu import QemuSettings, qemu_command
 from virt_ova.target.base import Volume
-from virt_ova.target.directory.domain import PID_FILE, SERIAL_LOG, FolderDomain
-from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder_exists, free_bytes
+from virt_ova.target.directory.domain import PID_FILE, SCRIPT_FILE, SERIAL_LOG, FolderDomain
+from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder_exists
 from virt_ova.target.directory.script import run_script
 from virt_ova.target.emulator import device_names, kvm_runs
 from virt_ova.target.firmware import EfiFirmware, find_firmware
@@ -35,11 +35,9 @@ from virt_ova.target.identity import identified, new_uuid
 from virt_ova.target.names import check_file_name
 from virt_ova.text import quoted
 from virt_ova.undo import take_back
-from virt_ova.units import format_bytes
 
 EMULATOR: Final = "qemu-system-x86_64"
 DOMAIN_FILE: Final = "domain.xml"
-SCRIPT_FILE: Final = "run"
 VARIABLES_FILE: Final = "efi-vars.fd"
 
 _OWN_FILES: Final = frozenset({DOMAIN_FILE, SCRIPT_FILE, VARIABLES_FILE, PID_FILE, SERIAL_LOG})
@@ -119,13 +117,7 @@ class DirectoryTarget:
         for transfer in plan.transfers:
             _check_image_name(transfer.image_name)
             self._owner(transfer)
-        need, free = sum(sizes.values()), free_bytes(self.path)
-        if need > free:
-            raise SpaceError(
-                f"{quoted(str(self.path))} has {format_bytes(free)} free, the images need {format_bytes(need)}",
-                code="E_SPACE",
-                hint="Free some space or choose another folder.",
-            )
+        check_room(self.path, sum(sizes.values()))
 
     def create_volume(self, transfer: Transfer, size_bytes: int) -> FolderVolume:  # noqa: ARG002 - a file grows
         """See `virt_ova.target.base.Target.create_volume`; needs `check` before."""

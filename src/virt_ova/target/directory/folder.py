@@ -119,12 +119,3 @@ def folder_exists(path: Path) -> TargetError:
         code="E_EXISTS",
         hint="Choose another name for the machine with --name, or remove that folder.",
     )
-
-
-def free_bytes(path: Path) -> int:
-    """Free space where `path` is, or will be. Raises `TargetError` when that cannot be told."""
-    try:
-        status = os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
-    except OSError as exc:
-        raise file_error(exc, path, "examined") from exc
-    return status.f_bavail * status.f_frsize

@@ -54,6 +54,11 @@ class LibvirtDomain:
         """Its UUID."""
         return self._uuid
 
+    @property
+    def start_command(self) -> str:
+        """That of virsh."""
+        return f"virsh -c {shlex.quote(self._lifeline.uri)} start {shlex.quote(self._name)}"
+
     def start(self) -> None:
         """Start it. Raises `TargetError` (``E_START``, ``E_NETWORK``, ``E_NOT_SUPPORTED``)."""
         self._start(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -100,10 +101,10 @@ def folder_of(pool: Any) -> Path:  # noqa: ANN401 - libvirt has no types
 
 def free_bytes(pool: Any, *, is_local: bool) -> int:  # noqa: ANN401 - libvirt has no types
     """Free space of the pool now, not when it was last looked at."""
-    folder = folder_of(pool)
-    if is_local and folder.is_dir():
-        status = os.statvfs(folder)
-        return status.f_bavail * status.f_frsize
+    with suppress(OSError):  # who may not look there asks libvirt
+        if is_local:
+            status = os.statvfs(folder_of(pool))
+            return status.f_bavail * status.f_frsize
     refresh(pool)
     with translated(f"examining the storage pool {quoted(pool.name())}"):
         return int(pool.info()[3])

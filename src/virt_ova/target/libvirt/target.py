@@ -22,9 +22,9 @@ from virt_ova.target.libvirt import capabilities, domain, hostexpand, link, volu
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
-from virt_ova.target.libvirt.uri import is_local, without_secrets
+from virt_ova.target.libvirt.uri import is_local
 from virt_ova.target.names import check_file_name
-from virt_ova.text import quoted
+from virt_ova.text import quoted, without_secrets
 from virt_ova.units import format_bytes
 
 

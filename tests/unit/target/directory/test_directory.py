@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -321,3 +322,17 @@ def test_a_changed_package_is_told_before_the_machine_runs(
     os.truncate(linked_package, 2048)
     subprocess.run(["touch", "--date=@1700000000.012345678", linked_package], check=True)
     assert said(script) == (0, "runs\n", "")
+
+
+def test_a_signal_while_qemu_starts_waits_until_it_can_be_found(tmp_path: Path) -> None:
+    domain = FolderDomain(
+        MachineFolder.make(tmp_path / "box"), uuid="", files=[], command=["sh", "-c", "sleep 0.5; : > started"]
+    )
+    before = signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        domain.watch(60)
+    signal.signal(signal.SIGALRM, before[0])
+    assert (tmp_path / "box" / "started").exists()
+    assert signal.getsignal(signal.SIGINT) is before[1]
