@@ -243,6 +243,7 @@ def test_an_edited_plan_cannot_leave_its_place(bench: Bench, target: Target, nam
 
 @pytest.mark.needs_bytes
 def test_of_many_at_once_one_gets_the_name(bench: Bench) -> None:
+    bench.folder.mkdir(exist_ok=True)  # who made it first need not be who gets the name, and then it stays
     before = bench.snapshot()
 
     def attempt(_: int) -> Volume | str:

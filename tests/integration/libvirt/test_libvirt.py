@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -219,7 +220,16 @@ def test_a_console_is_read_from_its_first_byte(daemon: Daemon) -> None:
 def test_a_machine_that_ends_is_not_waited_for(daemon: Daemon) -> None:
     daemon.add_pool("images")
     domain = opened(daemon).define(machine(transfer=""), {})
-    ending = threading.Timer(1, daemon.connection.lookupByName("box").destroy)
+    box = daemon.connection.lookupByName("box")
+
+    def end() -> None:
+        deadline = time.monotonic() + 60
+        while not box.isActive() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        box.destroy()
+
+    ending = threading.Thread(target=end)
     ending.start()
     report = domain.watch(60)
     ending.join()
