@@ -19,6 +19,7 @@ from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
 from virt_ova.disk.send import can_send
 from virt_ova.disk.transplant import TooManyExpandedError, can_transplant
+from virt_ova.disk.witness import Witness
 from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
@@ -27,7 +28,6 @@ from virt_ova.package.verify import ByteCheck
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
-from virt_ova.source.witness import Witness
 from virt_ova.stories import ways as way
 from virt_ova.stories.inflation import inflation
 from virt_ova.stories.link import open_link

@@ -10,20 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
+from virt_ova.disk.base import Buffer
+from virt_ova.disk.pump import Hasher
 from virt_ova.errors import SourceError
 from virt_ova.source.base import Member
 from virt_ova.text import printable
-
-Bytes = bytes | bytearray | memoryview
-
-
-class Taker(Protocol):
-    """What of a hashlib object is used."""
-
-    def update(self, data: Bytes, /) -> None:
-        """Take the next bytes."""
 
 
 @dataclass(slots=True)
@@ -37,7 +29,7 @@ class _Seen:
 
 
 class Witness:
-    """A `ByteSource` that remembers what was read of one member, until the first of its bytes pass by.
+    """A `virt_ova.source.base.ByteSource` that remembers what was read of one member, until its bytes begin to pass by.
 
     Attributes:
         member: the member, to be read through the witness.
@@ -78,7 +70,7 @@ class Witness:
     def close(self) -> None:
         """The source belongs to the archive."""
 
-    def compare(self, taker: Taker) -> Comparison:
+    def compare(self, taker: Hasher) -> Comparison:
         """What is to be fed with every byte of the member, in order, and feeds `taker`; the first ends remembering."""
         return Comparison(self, taker)
 
@@ -104,15 +96,15 @@ class Witness:
 
 
 class Comparison:
-    """A `Taker` that compares the bytes of a member with what was read of them before."""
+    """A `Hasher` that compares the bytes of a member with what was read of them before."""
 
-    def __init__(self, witness: Witness, taker: Taker) -> None:
+    def __init__(self, witness: Witness, taker: Hasher) -> None:
         self._witness, self._taker = witness, taker
         self._position = 0
         self._waiting: deque[_Seen] | None = None
         self._passing: list[_Seen] = []
 
-    def update(self, data: Bytes, /) -> None:
+    def update(self, data: Buffer, /) -> None:
         """Take the next bytes.
 
         Raises:

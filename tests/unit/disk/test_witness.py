@@ -7,9 +7,9 @@ import pytest
 import virt_ova
 from tests.build.disks import KIB, MIB, convert, guest_bytes, member_of, random_disk
 from tests.build.ova import build_ova, descriptor, with_manifest
+from virt_ova.disk.witness import Witness
 from virt_ova.errors import SourceError
 from virt_ova.plan.plan import DiskMode
-from virt_ova.source.witness import Witness
 
 
 class Kept:
