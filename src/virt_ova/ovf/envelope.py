@@ -238,6 +238,22 @@ class StartupItem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BootDevice:
+    """What is booted from, one step of the order that a system asks for.
+
+    VMware's ``vmw:BootOrderSection`` and OVF 2's BootDeviceSection (DSP0243 2.1, 9.13) say it by an item, by a kind of
+    device, or by both.
+
+    Attributes:
+        kind: ``disk``, ``cdrom``, ``floppy``, ``net``, or empty.
+        instance_id: InstanceID of the item, or empty.
+    """
+
+    kind: str = ""
+    instance_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VirtualSystem:
     """VirtualSystem (DSP0243 7.2): one machine.
 
@@ -250,7 +266,8 @@ class VirtualSystem:
         os: the operating system.
         hardware: VirtualHardwareSections in their order; may be empty.
         products: ProductSections.
-        vbox_machine: whether a ``vbox:Machine`` element is there (read only for hints).
+        boot: what to boot from, first to last; empty when the package does not say.
+        vendor: what products say in elements of their own (``vbox:Machine``, oVirt's fields), by path; to be looked at.
         where: element path.
     """
 
@@ -262,7 +279,8 @@ class VirtualSystem:
     os: OperatingSystem = field(default_factory=OperatingSystem)
     hardware: tuple[VirtualHardware, ...] = ()
     products: tuple[Product, ...] = ()
-    vbox_machine: bool = False
+    boot: tuple[BootDevice, ...] = ()
+    vendor: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
 
 
@@ -290,6 +308,8 @@ class Envelope:
         namespace: of the root element.
         producer: ``vmware``, ``virtualbox``, ``ovirt``, ``xen``, ``ibm``... or ``unknown``.
         language: ``xml:lang`` of the root, or empty.
+        locales: languages that message bundles have texts in, in their order.
+        strings_files: ids of the files that hold message bundles, read or not.
         files: References.
         disks: DiskSection.
         networks: NetworkSection.
@@ -303,6 +323,8 @@ class Envelope:
     namespace: str
     producer: str = "unknown"
     language: str = ""
+    locales: tuple[str, ...] = ()
+    strings_files: tuple[str, ...] = ()
     files: tuple[File, ...] = ()
     disks: tuple[Disk, ...] = ()
     networks: tuple[Network, ...] = ()

@@ -29,7 +29,7 @@ _LEAST_BYTES = 1 << 22
 """A memory quantity without unit from here on is taken as bytes, below as MiB."""
 
 _ITEMS = frozenset({"Item", "StorageItem", "EthernetPortItem"})
-_KNOWN_CHILDREN = frozenset({"Info", "System", *_ITEMS})
+_KNOWN_CHILDREN = frozenset({"Info", "System", "BootDeviceSection", *_ITEMS})
 _BOUNDS = frozenset({"", "min", "max", "normal"})
 _NO_PARENT = frozenset({"00000000-0000-0000-0000-000000000000"})
 _OVIRT_NICS = {"0": "virtio", "1": "rtl8139", "2": "e1000", "3": "virtio", "5": "sriov", "6": "e1000e"}

@@ -6,12 +6,13 @@ and every error and finding has the place it belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from virt_ova.errors import DescriptorError
 from virt_ova.findings import Finding, Severity
+from virt_ova.ovf.messages import Messages
 from virt_ova.ovf.names import ENVELOPES, VMW, Dialect
 from virt_ova.ovf.xml import Element
 from virt_ova.text import quoted
@@ -30,14 +31,12 @@ class Reading:
 
     Attributes:
         dialect: how elements are named.
-        messages: internal message bundle of the default language, by message id.
-        fallback_messages: bundles of other languages, used only where the element has no text of its own.
+        messages: the texts of message bundles.
         findings: what was noticed so far.
     """
 
     dialect: Dialect
-    messages: Mapping[str, str] = field(default_factory=dict)
-    fallback_messages: Mapping[str, str] = field(default_factory=dict)
+    messages: Messages = field(default_factory=Messages)
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, message: str, where: str, severity: Severity = Severity.WARNING) -> None:
@@ -82,11 +81,10 @@ class Reading:
         return None
 
     def text(self, element: Element) -> str:
-        """The text, stripped, in the descriptor's default language (``ovf:msgid``, DSP0243 10)."""
+        """The text, stripped, in the language that is shown (``ovf:msgid``, DSP0243 10)."""
         own = element.text.strip()
-        if (message_id := self.attribute(element, "msgid")) is None:
-            return own
-        return self.messages.get(message_id) or own or self.fallback_messages.get(message_id, "")
+        message_id = self.attribute(element, "msgid")
+        return own if message_id is None else self.messages.text(message_id, own)
 
     def child_text(self, element: Element, name: str) -> str:
         """The text of the first OVF child of that name; empty when there is none."""

@@ -1,7 +1,7 @@
 """Sections of the envelope and of its systems, each to its value.
 
 References, DiskSection, NetworkSection, DeploymentOptionSection (DSP0243 7.1, 9.1, 9.2, 9.8), ProductSection (9.5),
-StartupSection (9.7), OperatingSystemSection (9.6) and message bundles (10).
+StartupSection (9.7) and OperatingSystemSection (9.6).
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from virt_ova.ovf.envelope import (
     Property,
     StartupItem,
 )
-from virt_ova.ovf.names import OVIRT, VBOX, VMW, XML
+from virt_ova.ovf.names import OVIRT, VBOX, VMW
 from virt_ova.ovf.reading import Reading, bad_value, bounded, scaled
 from virt_ova.ovf.xml import Element
 from virt_ova.text import quoted
 from virt_ova.units import GIB
-
-DEFAULT_LANGUAGE: Final = "en-US"
-"""Of an envelope without ``xml:lang`` (DSP8023)."""
 
 MAX_DELAY_SECONDS: Final = 1 << 31
 
@@ -203,25 +200,6 @@ def _os_id(reading: Reading, element: Element) -> int | None:
         message = f"found the operating system id {quoted(text)}, expected a number: ignored"
         reading.note("OVF_ODD_VALUE", message, element.where, Severity.INFO)
     return None
-
-
-def read_messages(reading: Reading, root: Element, language: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Internal message bundles: that of `language`, and all others together (first one wins)."""
-    chosen: dict[str, str] = {}
-    others: dict[str, str] = {}
-    for bundle in reading.children(root, "Strings"):
-        if reading.attribute(bundle, "fileRef"):
-            reading.note(
-                "OVF_EXTERNAL_STRINGS",
-                "messages in a file of the package are not read: default texts are shown",
-                bundle.where,
-                Severity.INFO,
-            )
-        own = bundle.attributes.get((XML, "lang"), language).strip().lower()
-        target = chosen if own == language.lower() else others
-        for message in reading.children(bundle, "Msg"):
-            target.setdefault(reading.attribute(message, "msgid") or "", message.text.strip())
-    return chosen, others
 
 
 def required(reading: Reading, element: Element, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from virt_ova.errors import DescriptorError
 from virt_ova.ovf import sections, vendor
+from virt_ova.ovf.boot import read_boot
 from virt_ova.ovf.envelope import (
     OperatingSystem,
     Product,
@@ -16,9 +17,10 @@ from virt_ova.ovf.envelope import (
     VirtualSystemCollection,
 )
 from virt_ova.ovf.items import read_hardware
-from virt_ova.ovf.names import VBOX, XENC
+from virt_ova.ovf.names import VBOX, VMW, XENC
 from virt_ova.ovf.reading import Reading
 from virt_ova.ovf.xml import Element
+from virt_ova.text import quoted
 
 _CONTENT: Final = frozenset({"VirtualSystem", "VirtualSystemCollection"})
 
@@ -29,12 +31,14 @@ _ENVELOPE: Final = _CONTENT | {
 _SYSTEM: Final = frozenset(
     {
         "Info", "Name", "AnnotationSection", "EulaSection", "ProductSection", "OperatingSystemSection",
-        "VirtualHardwareSection",
+        "VirtualHardwareSection", "BootDeviceSection",
     },
 )  # fmt: skip
 _COLLECTION: Final = _CONTENT | {
     "Info", "Name", "AnnotationSection", "EulaSection", "ProductSection", "StartupSection",
 }  # fmt: skip
+_VENDOR: Final = frozenset({(VBOX, "Machine"), (VMW, "BootOrderSection")})
+"""Elements of products that are understood in a system."""
 
 
 class Systems:
@@ -73,8 +77,8 @@ class Systems:
                     where=child.where,
                     hint="Decrypt the package with the tools of its author.",
                 )
-            is_vendor_field = self._reading.dialect.is_ovirt and not child.namespace and name == child.name
-            if name not in known and not is_vendor_field and (child.namespace, child.name) != (VBOX, "Machine"):
+            is_known = name in known or (child.namespace, child.name) in _VENDOR
+            if not is_known and not vendor.is_ovirt_field(self._reading, child):
                 self._reading.unknown(child)
 
     def _read_collection(self, element: Element) -> VirtualSystemCollection:
@@ -105,7 +109,8 @@ class Systems:
             os=self._os(element),
             hardware=self._hardware(element),
             products=self._products(element),
-            vbox_machine=vendor.vbox_machine(element) is not None,
+            boot=read_boot(reading, element),
+            vendor=vendor.view(reading, element),
             where=element.where,
         )
 
@@ -115,7 +120,15 @@ class Systems:
 
     def _eulas(self, element: Element) -> tuple[str, ...]:
         found = (child for name, child in self._reading.sections(element) if name == "EulaSection")
-        return tuple(self._reading.child_text(eula, "License") for eula in found)
+        return tuple(self._licence(eula) for eula in found)
+
+    def _licence(self, eula: Element) -> str:
+        """The text; where only its id is there, that, for a licence that cannot be read has to be accepted, too."""
+        for licence in self._reading.children(eula, "License"):
+            message_id = self._reading.attribute(licence, "msgid")
+            missing = f"(the text of the licence {quoted(message_id)} is not to be had)" if message_id else ""
+            return self._reading.text(licence) or missing
+        return ""
 
     def _products(self, element: Element) -> tuple[Product, ...]:
         found = (child for name, child in self._reading.sections(element) if name == "ProductSection")

@@ -6,13 +6,20 @@ of their own. Such words are put where the rest of the program looks for them; n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Final
 
 from virt_ova.ovf.envelope import Envelope, VirtualHardware, VirtualSystem, VirtualSystemCollection
 from virt_ova.ovf.names import OVF_0_9, OVF_OVIRT, VBOX, VMW, XENOVF
 from virt_ova.ovf.reading import Reading
 from virt_ova.ovf.xml import Document, Element
+
+MAX_VIEW: Final = 1000
+"""Most texts of products' own elements that are kept of one system."""
+
+_OVF_FIELDS: Final = frozenset({"Info", "Name", "Section", "Content"})
 
 
 def adopt_ovirt_files(envelope: Envelope) -> Envelope:
@@ -42,6 +49,40 @@ def firmware_hints(reading: Reading, system: Element) -> dict[str, str]:
             for firmware in _named(hardware.children, "Firmware"):
                 hints["vbox.firmware"] = firmware.attributes.get(("", "type"), "").strip()
     return hints
+
+
+def is_ovirt_field(reading: Reading, element: Element) -> bool:
+    """Whether `element`, a child of a system, is one of oVirt's own fields."""
+    return reading.dialect.is_ovirt and not element.namespace and reading.dialect.section_name(element) == element.name
+
+
+def view(reading: Reading, system: Element) -> dict[str, str]:
+    """What products say of `system` in elements of their own: texts by path, attributes as ``path@name``.
+
+    VirtualBox's settings in ``vbox:Machine``, and oVirt's fields. Nothing here is acted upon.
+    """
+    found: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for child in system.children:
+        if child.namespace == VBOX:
+            _add_to_view(child, f"vbox:{child.name}", found, seen)
+        elif is_ovirt_field(reading, child) and child.name not in _OVF_FIELDS:
+            _add_to_view(child, child.name, found, seen)
+    return found
+
+
+def _add_to_view(element: Element, path: str, found: dict[str, str], seen: Counter[str]) -> None:
+    """What `element` and those in it say, up to `MAX_VIEW` in all; the second of a path is numbered."""
+    seen[path] += 1
+    place = path if seen[path] == 1 else f"{path}[{seen[path]}]"
+    said = {f"{place}@{name}": value.strip() for (_, name), value in element.attributes.items()}
+    if text := element.text.strip():
+        said[place] = text
+    if len(found) + len(said) > MAX_VIEW:
+        return
+    found |= said
+    for child in element.children:
+        _add_to_view(child, f"{place}/{child.name}", found, seen)
 
 
 def vbox_machine(system: Element) -> Element | None:

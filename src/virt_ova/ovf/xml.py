@@ -36,7 +36,12 @@ _DECLARATION = re.compile(
     r"\s*<\?xml\s[^>]{0,200}?\bencoding\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')",
     re.ASCII,
 )
-_BYTE_ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_UTF_16 = "utf-16"
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_WIDE_ENCODINGS = frozenset({"", _UTF_16})
+_BYTE_ENCODINGS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", _UTF_16})
+"""What a document of bytes may declare. XenCenter makes its text as UTF-16 and writes it as UTF-8; without a mark and
+without NUL characters it cannot be anything else."""
 
 
 class Element:
@@ -84,10 +89,17 @@ class Element:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """A whole document: its root, and all namespaces that it declares anywhere."""
+    """A whole document.
+
+    Attributes:
+        root: its root.
+        namespaces: all that it declares anywhere.
+        is_misdeclared: whether it declares UTF-16 and is UTF-8.
+    """
 
     root: Element
     namespaces: frozenset[str]
+    is_misdeclared: bool = False
 
 
 def read_document(data: bytes) -> Document:
@@ -99,7 +111,9 @@ def read_document(data: bytes) -> Document:
     """
     if len(data) > MAX_BYTES:
         raise _limit(f"the descriptor has {len(data)} bytes, expected at most {MAX_BYTES}")
-    return _Parser().parse(_decode(data))
+    text = _decode(data)
+    is_wide = data.startswith(_WIDE_MARKS)
+    return _Parser().parse(text, is_misdeclared=not is_wide and _declared(text).lower() == _UTF_16)
 
 
 def _limit(message: str) -> DescriptorError:
@@ -108,20 +122,25 @@ def _limit(message: str) -> DescriptorError:
 
 def _decode(data: bytes) -> str:
     """`data` as text, without byte order mark."""
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    is_wide = data.startswith(_WIDE_MARKS)
     try:
-        text = data.decode("utf-16" if wide else "utf-8-sig")
+        text = data.decode(_UTF_16 if is_wide else "utf-8-sig")
     except UnicodeDecodeError as exc:
-        name = "UTF-16" if wide else "UTF-8"
+        name = "UTF-16" if is_wide else "UTF-8"
         raise _encoding(f"byte {exc.start} of the descriptor is not {name} ({exc.reason})") from exc
     if (zero := text.find("\0")) >= 0:
         raise _encoding(f"character {zero} of the descriptor is a NUL, which XML does not have")
-    match = _DECLARATION.match(text)
-    declared = (match["double"] or match["single"] or "") if match else ""
-    if match and declared.lower() not in ({"utf-16"} if wide else _BYTE_ENCODINGS):
-        found = "UTF-16" if wide else "no byte order mark"
+    declared = _declared(text)
+    if declared.lower() not in (_WIDE_ENCODINGS if is_wide else _BYTE_ENCODINGS):
+        found = "UTF-16" if is_wide else "no byte order mark"
         raise _encoding(f"the descriptor declares the encoding {quoted(declared)} but has {found}")
     return text
+
+
+def _declared(text: str) -> str:
+    """The encoding that a document says it has; empty when it says nothing."""
+    match = _DECLARATION.match(text)
+    return (match["double"] or match["single"] or "") if match else ""
 
 
 def _encoding(message: str) -> DescriptorError:
@@ -149,7 +168,7 @@ class _Parser:
         self._expat.EndElementHandler = self._end
         self._expat.CharacterDataHandler = self._characters
 
-    def parse(self, text: str) -> Document:
+    def parse(self, text: str, *, is_misdeclared: bool) -> Document:
         if text.count("=") > MAX_ATTRIBUTES:
             raise _limit(f"the descriptor has {text.count('=')} equal signs, expected at most {MAX_ATTRIBUTES}")
         try:
@@ -163,7 +182,7 @@ class _Parser:
         finally:
             self._release()
         assert self._root is not None  # noqa: S101 - expat refuses a document without an element
-        return Document(root=self._root, namespaces=frozenset(self._namespaces))
+        return Document(root=self._root, namespaces=frozenset(self._namespaces), is_misdeclared=is_misdeclared)
 
     def _release(self) -> None:
         """Break the cycle between this object and expat's handlers, so that memory is free at once."""

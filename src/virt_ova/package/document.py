@@ -46,6 +46,7 @@ def inspect_document(package: Package, deployment_option: str | None = None) -> 
         "networks": [{"name": network.name, "description": network.description} for network in envelope.networks],
         "properties": [_property(item) for item in _properties(products)],
         "deployment_options": _deployment_options(envelope),
+        "locales": list(envelope.locales),
         "eulas": sum(len(entity.eulas) for entity in entities),
         "transports": _transports(systems),
         "manifest": _manifest(package),
@@ -89,6 +90,8 @@ def _system(envelope: Envelope, system: VirtualSystem, deployment_option: str | 
         "memory_bytes": hw.memory_bytes(items),
         "firmware": firmware.kind,
         "secure_boot": firmware.secure_boot,
+        "boot": [{"kind": step.kind, "item": step.instance_id} for step in system.boot],
+        "vendor": dict(system.vendor),
         "hardware_types": list(chosen.system_types) if chosen else [],
         "disks": list(hw.disk_ids(items)),
         "nics": [

@@ -7,7 +7,8 @@ with open_package("appliance.ova") as package:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from virt_ova.package.disks import PackageDisk, resolve_disk
 from virt_ova.package.files import PackageFile, awaited, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
 from virt_ova.package.passing import PassingHashes
+from virt_ova.package.strings import read_strings
 from virt_ova.package.verify import (
     ByteCheck,
     DigestCheck,
@@ -67,6 +69,8 @@ class Package:
         manifest_member: the ``.mf``; None when there is none.
         certificate: bytes of the ``.cert``; None when there is none.
         certificate_member: the ``.cert``; None when there is none.
+        locale: language that was asked for; empty for the descriptor's own.
+        strings: the files that the descriptor's texts were read from, by name.
         files: of References, in order.
         disks: of DiskSection, in order.
         findings: what was noticed about the package, apart from the descriptor's text.
@@ -82,6 +86,8 @@ class Package:
     manifest_member: Member | None = None
     certificate: bytes | None = None
     certificate_member: Member | None = None
+    locale: str = ""
+    strings: Mapping[MemberName, bytes] = field(default_factory=dict)
     files: tuple[PackageFile, ...] = ()
     disks: tuple[PackageDisk, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -106,7 +112,7 @@ class Package:
             continue
         archive = rest.archive()
         findings = tuple(dict.fromkeys((*self.archive.findings, *archive.findings)))
-        return _read_package(replace(archive, findings=findings))
+        return _read_package(replace(archive, findings=findings), self.locale)
 
     def close(self) -> None:
         """Close the archive."""
@@ -152,7 +158,7 @@ class Package:
         return checks[0] if len(checks) == 1 else JoinedCheck(checks, [chunk.size for chunk in chunks])
 
     def check_manifest(self) -> Trust:
-        """Check what can be checked without reading files: that the manifest fits the package, and the descriptor.
+        """Check what was read already: that the manifest fits the package, the descriptor, and the files of its texts.
 
         Of a package whose files have not passed yet, that is the descriptor and little more.
 
@@ -160,7 +166,7 @@ class Package:
 
         Raises:
             PackageError: manifest and files do not cover each other (``E_MANIFEST_COVERAGE``).
-            DigestError: the descriptor is not the one of the manifest (``E_DIGEST``).
+            DigestError: one of them is not that of the manifest (``E_DIGEST``).
         """
         if self.manifest is None:
             return Trust.UNVERIFIED
@@ -168,10 +174,10 @@ class Package:
         there = self.archive.members if is_whole else self.manifest.entries
         for problem in coverage_problems(self.manifest, self.covered_names, there):
             raise _not_covered(problem, self.name)
-        name = self.descriptor_member.name
-        check = DigestCheck(name, self.manifest.entries[name])
-        check.update(self.descriptor)
-        check.finish()
+        for name, content in {self.descriptor_member.name: self.descriptor, **self.strings}.items():
+            check = DigestCheck(name, self.manifest.entries[name])
+            check.update(content)
+            check.finish()
         return Trust.DIGESTS
 
     def verify(self, monitor: Monitor | None = None) -> VerifyReport:
@@ -206,11 +212,15 @@ class Package:
         return tuple(name for name in names if name not in apart)
 
 
-def open_package(source: PackageSource) -> Package:
+def open_package(source: PackageSource, *, locale: str = "") -> Package:
     """Open the package at `source`: a path of an OVA, a folder or a descriptor, a URL, ``-``, or an open file.
 
     An open file is read from its current position, and stays open. Of what can only be read from front to back (a
     pipe, a gzip'd OVA) the beginning is read, up to the first disk; `Package.whole` and `Package.verify` read on.
+
+    Args:
+        source: where it is.
+        locale: language of the descriptor's texts (``de-DE``), where it has them; its own language when empty.
 
     Raises:
         SourceError: there is no package, or it cannot be read.
@@ -220,13 +230,13 @@ def open_package(source: PackageSource) -> Package:
     """
     archive = open_archive(source, keeps=_describes)
     try:
-        return _read_package(archive)
+        return _read_package(archive, locale)
     except BaseException:
         archive.close()
         raise
 
 
-def _read_package(archive: Archive) -> Package:
+def _read_package(archive: Archive, locale: str) -> Package:
     descriptor_member = _find_descriptor(archive)
     if descriptor_member.size > MAX_DESCRIPTOR_BYTES:
         raise DescriptorError(
@@ -236,7 +246,11 @@ def _read_package(archive: Archive) -> Package:
         )
     descriptor = descriptor_member.read()
     try:
-        envelope = read_envelope(descriptor)
+        envelope = read_envelope(descriptor, locale=locale)
+        strings = read_strings(archive, envelope)
+        if strings:
+            contents = {file_id: file.content for file_id, file in strings.items()}
+            envelope = read_envelope(descriptor, locale=locale, strings=contents)
     except DescriptorError as exc:
         exc.at(printable(descriptor_member.name))
         raise
@@ -247,6 +261,8 @@ def _read_package(archive: Archive) -> Package:
         descriptor=descriptor,
         descriptor_member=descriptor_member,
         envelope=envelope,
+        locale=locale,
+        strings={file.name: file.content for file in strings.values()},
         findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, descriptor_member)),
     )
     return _with_disks(_with_files(_with_certificate(_with_manifest(package))))

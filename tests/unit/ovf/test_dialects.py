@@ -18,7 +18,7 @@ from tests.unit.ovf.documents import (
     system,
 )
 from virt_ova.errors import DescriptorError
-from virt_ova.ovf import hardware
+from virt_ova.ovf import hardware, vendor
 from virt_ova.ovf.envelope import Network, OperatingSystem, Product, ResourceType, VirtualSystemCollection
 from virt_ova.ovf.reader import read_envelope
 
@@ -320,6 +320,7 @@ def vbox(machine: str, os_section: str = "") -> bytes:
     )
 
 
+VIEW = {"vbox:Machine@required": "false", "vbox:Machine@OSType": "Debian_64"}
 MACHINE = '<vbox:Machine ovf:required="false" OSType="Debian_64">{}</vbox:Machine>'
 
 
@@ -330,14 +331,37 @@ def test_virtualbox() -> None:
     )
     read = read_envelope(vbox(MACHINE.format(""), os_section))
     machine = only_system(read)
-    assert (read.producer, machine.vbox_machine, read.findings) == ("virtualbox", True, ())
+    assert (read.producer, machine.vendor, read.findings) == ("virtualbox", VIEW, ())
     assert machine.os == OperatingSystem(id=96, type="Debian12_64", description="Debian_64")
 
 
 def test_virtualbox_settings_name_the_system_when_the_section_does_not() -> None:
     assert only_system(read_envelope(vbox(MACHINE.format("")))).os == OperatingSystem(type="Debian_64")
     plain = only_system(read_envelope(vbox("")))
-    assert (plain.os, plain.vbox_machine) == (OperatingSystem(), False)
+    assert (plain.os, plain.vendor) == (OperatingSystem(), {})
+
+
+def test_virtualbox_settings_can_be_looked_at() -> None:
+    inside = (
+        '<Description> a text </Description><Hardware><Memory RAMSize="512"/><Adapter slot="0"/><Adapter slot="1">'
+        "<NAT/></Adapter></Hardware>"
+    )
+    assert only_system(read_envelope(vbox(MACHINE.format(inside)))).vendor == VIEW | {
+        "vbox:Machine/Description": "a text",
+        "vbox:Machine/Hardware/Memory@RAMSize": "512",
+        "vbox:Machine/Hardware/Adapter@slot": "0",
+        "vbox:Machine/Hardware/Adapter[2]@slot": "1",
+    }
+
+
+def test_a_view_of_very_much_ends() -> None:
+    many = "".join(f'<A b="{number}"/>' for number in range(vendor.MAX_VIEW + 5))
+    assert len(only_system(read_envelope(vbox(MACHINE.format(many)))).vendor) == vendor.MAX_VIEW
+
+
+def test_ovirt_fields_can_be_looked_at() -> None:
+    read = read_envelope(ovirt_machine(content="<Origin>3</Origin><CustomEmulatedMachine/><VmType>1</VmType>"))
+    assert only_system(read).vendor == {"Origin": "3", "VmType": "1"}
 
 
 @pytest.mark.parametrize(

@@ -450,9 +450,92 @@ def test_messages_are_those_of_the_default_language(language: str, element: str,
         (
             "OVF_EXTERNAL_STRINGS",
             Severity.INFO,
-            "messages in a file of the package are not read: default texts are shown",
+            "the texts in the file 'f' cannot be had: default texts are shown",
         ),
     ]
+
+
+DANISH = (
+    b'<Strings xml:lang="da-DK"><Msg ovf:msgid="net" xmlns:ovf="urn:x">Net</Msg><Msg msgid="only">kun</Msg></Strings>'
+)
+
+
+def network_text(locale: str, *, own: str = "own", strings: dict[str, bytes] | None = None) -> str:
+    body = (
+        references(FILE)
+        + f'<NetworkSection><Info/><Network ovf:name="n"><Description ovf:msgid="net">{own}</Description></Network>'
+        + "</NetworkSection>"
+        + system()
+        + MESSAGES
+    )
+    return read_envelope(envelope(body), locale=locale, strings=strings).networks[0].description
+
+
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [
+        ("", "Network"),
+        ("de-DE", "Netz"),
+        ("de_DE.UTF-8", "Netz"),
+        ("de", "Netz"),
+        ("de-AT", "Netz"),
+        ("da-DK", "Net"),
+        ("fr-FR", "Network"),
+        ("en-GB", "Network"),
+    ],
+)
+def test_texts_are_in_the_language_that_is_asked_for(locale: str, expected: str) -> None:
+    assert network_text(locale, strings={"f": DANISH}) == expected
+
+
+def test_a_text_that_the_language_has_not_is_that_of_the_envelope() -> None:
+    body = references(FILE) + '<NetworkSection><Info/><Network ovf:name="n"><Description ovf:msgid="only">own'
+    body += "</Description></Network></NetworkSection>" + system() + MESSAGES
+    for locale, expected in (("da", "kun"), ("en-US", "own"), ("de", "nur"), ("fr", "own")):
+        found = read_envelope(envelope(body), locale=locale, strings={"f": DANISH})
+        assert found.networks[0].description == expected, locale
+
+
+def test_languages_are_listed_and_a_missing_one_is_noted() -> None:
+    found = read_envelope(envelope(references(FILE) + system() + MESSAGES), locale="fr", strings={"f": DANISH})
+    assert (found.locales, found.strings_files) == (("de-DE", "en-US", "da-DK"), ("f",))
+    assert [(f.code, f.severity, f.message, f.where) for f in found.findings] == [
+        (
+            "OVF_LOCALE",
+            Severity.INFO,
+            "there are no texts in 'fr', those there are: 'de-DE', 'en-US', 'da-DK'",
+            "Envelope (line 1)",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"<Strings", "the descriptor is not well-formed XML: unclosed token at line 1, column 1"),
+        (b"<Texts/>", "Texts (line 1): found the root element 'Texts', expected Strings"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_left_out(content: bytes, problem: str) -> None:
+    found = read_envelope(envelope(references(FILE) + system() + MESSAGES), strings={"f": content})
+    assert [(f.code, f.severity, f.message, f.where) for f in found.findings] == [
+        (
+            "OVF_EXTERNAL_STRINGS",
+            Severity.WARNING,
+            f"the texts in the file 'f' are left out: {problem}",
+            "Envelope/Strings (line 1)",
+        ),
+    ]
+
+
+def test_what_stands_in_the_descriptor_wins_over_a_file_of_the_same_language() -> None:
+    german = b'<Strings xml:lang="de-DE"><Msg msgid="net">Netz aus der Datei</Msg></Strings>'
+    assert network_text("de", strings={"f": german}) == "Netz"
+
+
+def test_a_licence_without_its_text_is_a_licence() -> None:
+    found = read(system(before='<EulaSection><Info/><License ovf:msgid="eula"/></EulaSection>'))
+    assert only_system(found).eulas == ("(the text of the licence 'eula' is not to be had)",)
 
 
 def test_the_language_of_the_envelope() -> None:

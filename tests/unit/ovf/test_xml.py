@@ -65,6 +65,17 @@ def test_utf_8_and_marked_utf_16_are_read(data: bytes) -> None:
     assert read_document(data).root.text == "ä"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF-16"])
+def test_utf_8_may_call_itself_utf_16(encoding: str) -> None:
+    document = read_document(f'<?xml version="1.0" encoding="{encoding}"?><a>\u00e4</a>'.encode())
+    assert (document.root.text, document.is_misdeclared) == ("\u00e4", True)
+
+
+@pytest.mark.parametrize("data", [b"<a/>", b'<?xml version="1.0" encoding="utf-8"?><a/>', "<a/>".encode("utf-16")])
+def test_what_tells_the_truth_is_not_misdeclared(data: bytes) -> None:
+    assert not read_document(data).is_misdeclared
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -73,10 +84,6 @@ def test_utf_8_and_marked_utf_16_are_read(data: bytes) -> None:
         (b"\xff\xfe<\0a\0>\0\xd8", "byte 8 of the descriptor is not UTF-16 (truncated data)"),
         ("<a/>".encode("utf-16-le"), "character 1 of the descriptor is a NUL, which XML does not have"),
         ("<a/>".encode("utf-32"), "character 0 of the descriptor is a NUL, which XML does not have"),
-        (
-            b'<?xml version="1.0" encoding="utf-16"?><a/>',
-            "the descriptor declares the encoding 'utf-16' but has no byte order mark",
-        ),
         (
             '<?xml version="1.0" encoding="UTF-8"?><a/>'.encode("utf-16"),
             "the descriptor declares the encoding 'UTF-8' but has UTF-16",
