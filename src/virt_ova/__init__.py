@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan
     from virt_ova.progress import Monitor
     from virt_ova.stories.convert import ConvertResult, convert
-    from virt_ova.stories.install import InstalledDomain, InstalledVolume, InstallResult, install, preflight
+    from virt_ova.stories.install import (
+        InstalledDomain,
+        InstalledNetwork,
+        InstalledVolume,
+        InstallResult,
+        install,
+        preflight,
+    )
     from virt_ova.target.base import BootReport
     from virt_ova.target.registry import open_target
 
@@ -58,7 +65,7 @@ _HOMES: Final = {
     "plan.plan": "DiskMode ImageFormat InstallPlan",
     "progress": "Monitor",
     "stories.convert": "ConvertResult convert",
-    "stories.install": "InstallResult InstalledDomain InstalledVolume install preflight",
+    "stories.install": "InstallResult InstalledDomain InstalledNetwork InstalledVolume install preflight",
     "target.base": "BootReport",
     "target.registry": "open_target",
 }
@@ -80,6 +87,7 @@ __all__ = [
     "InstallPlan",
     "InstallResult",
     "InstalledDomain",
+    "InstalledNetwork",
     "InstalledVolume",
     "Machine",
     "Monitor",

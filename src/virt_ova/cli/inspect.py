@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from virt_ova.cli.console import Console, finding_lines, licence, table
-from virt_ova.cli.parser import add_source
+from virt_ova.cli.parser import add_locale, add_source, add_strict
 from virt_ova.package.document import inspect_document
 from virt_ova.package.package import open_package
 from virt_ova.plan.eulas import eula_texts
+from virt_ova.plan.strict import check_strict
 from virt_ova.text import printable
 from virt_ova.units import format_bytes
 
@@ -19,12 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See the module."""
     add_source(parser)
     parser.add_argument("--deployment-option", metavar="ID", help="show the hardware of this configuration")
+    add_locale(parser)
+    add_strict(parser)
     parser.add_argument("--eulas", action="store_true", help="show the licences that an install must accept")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Show it."""
-    with open_package(args.source) as package:
+    with open_package(args.source, locale=args.locale) as package:
+        if args.strict:
+            check_strict((*package.findings, *package.envelope.findings))
         document = inspect_document(package, deployment_option=args.deployment_option)
         if args.eulas:
             texts = eula_texts(package.envelope)

@@ -88,7 +88,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
     )
     uri = args.connect or default_uri()
     plan = from_json(read_given(args.plan, "--plan", most_bytes=MAX_PLAN_BYTES).data) if args.plan else None
-    with open_package(args.source) as package:
+    with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json, plan=plan)
         options = with_licences(options, package.envelope, is_json=console.is_json, plan=plan)
         if args.dry_run:
@@ -126,6 +126,7 @@ def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str
     yield from table([
         (volume.name, format_bytes(volume.capacity_bytes), volume.mode, volume.path) for volume in result.volumes
     ])  # fmt: skip
+    yield from table([(f"network {network.name}", "made") for network in result.networks])
     yield trust_line(result.trust)
     yield from finding_lines(told(result.findings))
     if booted := result.booted:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from virt_ova.cli.parser import UsageError
+from virt_ova.cli.parser import UsageError, add_locale, add_strict
 from virt_ova.plan.machine import Connection, ConnectionKind
+from virt_ova.plan.nics import MADE
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.text import quoted
@@ -48,7 +49,8 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
         dest="networks",
         action="append",
         default=[],
-        help="connect a network of the package: network:NAME, bridge:NAME, user or none",
+        help="connect a network of the package: network:NAME, bridge:NAME, user, none, "
+        "or a new one: private[:NAME], shared[:NAME]",
     )
     parser.add_argument("--deployment-option", metavar="ID", help="configuration to install")
     parser.add_argument(
@@ -60,6 +62,8 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
         help="value of a property of the package, but not of a password",
     )
     parser.add_argument("--property-file", metavar="FILE", help="values of properties, KEY=VALUE on each line")
+    add_locale(parser)
+    add_strict(parser)
     parser.add_argument("--accept-eulas", action="store_true", help="accept the package's licences")
     parser.add_argument("--virt-type", choices=["kvm", "qemu"], help="default: the best that the host has")
 
@@ -82,6 +86,7 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         deployment_option=args.deployment_option,
         accept_eulas=args.accept_eulas,
         virt_type=args.virt_type,
+        strict=args.strict,
     )
 
 
@@ -90,9 +95,10 @@ def _network(text: str) -> tuple[str, Connection]:
     network, separator, connection = text.rpartition("=")
     kind, _, name = connection.partition(":")
     needs_name = kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
-    if not separator or kind not in set(ConnectionKind) or needs_name != bool(name):
+    fits = kind in MADE or needs_name == bool(name)
+    if not separator or kind not in set(ConnectionKind) or not fits:
         raise UsageError(
             f"--network {quoted(text)}: expected 'OVF NAME=TARGET', "
-            "where TARGET is network:NAME, bridge:NAME, user or none"
+            "where TARGET is network:NAME, bridge:NAME, user, none, private[:NAME] or shared[:NAME]"
         )
     return network, Connection(kind=ConnectionKind(kind), name=name)

@@ -36,6 +36,18 @@ class Parser(argparse.ArgumentParser):
         Console(is_json=False).write(message.rstrip("\n"))
 
 
+def add_locale(parser: argparse.ArgumentParser) -> None:
+    """The language of the package's texts."""
+    parser.add_argument(
+        "--locale", metavar="LANG", default="", help="language of the package's texts, as de-DE, where it has them"
+    )
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Whether warnings are errors."""
+    parser.add_argument("--strict", action="store_true", help="refuse a package of which there is any warning")
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """The package."""
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)

@@ -14,6 +14,7 @@ from virt_ova.errors import TargetError
 from virt_ova.package.package import open_package
 from virt_ova.plan.codec import to_json
 from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.strict import check_strict
 from virt_ova.stories.install import plan_install
 from virt_ova.target.registry import open_target
 
@@ -27,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the plan; what the user should know of it goes to stderr as well."""
     options = install_options(args)
-    with open_package(args.source) as package:
+    with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json)
         plan = plan_install(package, options, host=_host(args))
+        if options.strict:
+            check_strict((*package.findings, *plan.findings))
     console.json(json.loads(to_json(plan)))
     for line in finding_lines(told(plan.findings)):
         say(line.strip())

@@ -16,13 +16,14 @@ from virt_ova.errors import PlanError
 from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.bays import units_of
 from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
-from virt_ova.plan.machine import Bus, Controller, Drive, Machine
+from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, Machine
 from virt_ova.plan.naming import check_name, is_image_name
+from virt_ova.plan.nics import MADE, connection_problem
 from virt_ova.plan.nics import MODELS as NIC_MODELS
-from virt_ova.plan.nics import connection_problem
 from virt_ova.plan.plan import Entity, InstallPlan
 from virt_ova.plan.properties import walk_entities
 from virt_ova.plan.to_qemu import SCSI_DEVICES, SOUND_DEVICES, USB_DEVICES, VIDEO_DEVICES
+from virt_ova.plan.turns import MAX_DELAY_SECONDS
 from virt_ova.text import quoted
 from virt_ova.units import GIB, MIB
 
@@ -30,6 +31,9 @@ MAX_MEMORY_BYTES: Final = (128 << 10) * GIB
 MAX_CAPACITY_BYTES: Final = (64 << 10) * GIB
 MAX_SLOTS: Final = 28
 """Devices that find a slot on a PCI bus: 32, without those of the chipset and one to spare."""
+
+MAX_MACHINES: Final = 1000
+"""Most machines of one plan."""
 
 _CONTROLLERS: Final = 32
 """Most controllers of a bus, as their index goes."""
@@ -81,7 +85,10 @@ def check_plan(plan: InstallPlan) -> None:
         _check_numbers(machine)
         _check_controllers(machine)
         _check_drives(machine)
+        _check_boot_orders(machine)
         _check_nics(machine)
+        _check_startup(machine)
+    _check_made_networks(plan)
 
 
 def _check_distinct(kind: str, names: Iterable[str]) -> None:
@@ -182,13 +189,18 @@ def _check_drives(machine: Machine) -> None:
     """Every drive has a place of its own, on a controller that is there."""
     _check_distinct("drive", (drive.id for drive in machine.drives))
     _check_distinct("place", (f"{drive.bus} {drive.controller}:{drive.unit}" for drive in machine.drives))
-    orders = [drive.boot_order for drive in machine.drives if drive.boot_order is not None]
-    _check_distinct("boot order", map(str, orders))
     controllers = {(each.bus, each.index): each for each in machine.controllers}
     for drive in machine.drives:
-        if drive.boot_order is not None:
-            _check_range(f"the boot order of drive {quoted(drive.id)}", drive.boot_order, 1, _BOOT_ORDERS)
         _check_place(machine, drive, controllers.get((drive.bus, drive.controller)))
+
+
+def _check_boot_orders(machine: Machine) -> None:
+    named = [(f"drive {quoted(drive.id)}", drive.boot_order) for drive in machine.drives]
+    named += [(f"the network interface {number}", nic.boot_order) for number, nic in enumerate(machine.nics)]
+    orders = [(what, order) for what, order in named if order is not None]
+    _check_distinct("boot order", (str(order) for _, order in orders))
+    for what, order in orders:
+        _check_range(f"the boot order of {what}", order, 1, _BOOT_ORDERS)
 
 
 def _check_place(machine: Machine, drive: Drive, controller: Controller | None) -> None:
@@ -214,3 +226,18 @@ def _check_nics(machine: Machine) -> None:
             raise bad_plan(problem)
         if not _MAC.fullmatch(nic.mac):
             raise bad_plan(f"{has} MAC address {quoted(nic.mac)}, expected one of a host, as 52:54:00:12:34:56")
+
+
+def _check_startup(machine: Machine) -> None:
+    if (turn := machine.startup) is None:
+        return
+    of_machine = f"of machine {quoted(machine.name)}"
+    _check_range(f"the position in the start {of_machine}", turn.position, 1, MAX_MACHINES)
+    _check_range(f"the start delay {of_machine}", turn.delay_seconds, 0, MAX_DELAY_SECONDS)
+    _check_range(f"the stop delay {of_machine}", turn.stop_delay_seconds, 0, MAX_DELAY_SECONDS)
+
+
+def _check_made_networks(plan: InstallPlan) -> None:
+    """A name stands for one network."""
+    connections = {nic.connection for machine in plan.machines for nic in machine.nics}
+    _check_distinct("network", (each.name for each in connections if each.kind in {*MADE, ConnectionKind.NETWORK}))

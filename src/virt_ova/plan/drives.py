@@ -24,8 +24,6 @@ _KINDS = {
     ResourceType.FLOPPY: DriveKind.FLOPPY,
 } | dict.fromkeys(DRIVE_TYPES, DriveKind.DISK)
 
-_BOOT_KINDS = (DriveKind.DISK, DriveKind.CDROM, DriveKind.FLOPPY)
-
 
 def plan_drives(
     items: Sequence[Item], berths: Berths, *, machine: str, interfaces: Mapping[str, str], transfers: Transfers
@@ -48,8 +46,18 @@ def plan_drives(
     for keeps_address in (True, False):
         for position, (item, content) in enumerate(zip(ordered, contents, strict=True)):
             if berths.keeps(item) is keeps_address and (drive := _place(item, content, berths)):
-                placed[position] = replace(drive, id=f"{drive.kind}{position}")
-    return _with_boot_order([placed[position] for position in sorted(placed)])
+                placed[position] = replace(drive, id=_drive_id(item, position))
+    return tuple(placed[position] for position in sorted(placed))
+
+
+def drive_origins(items: Sequence[Item], berths: Berths) -> dict[str, str]:
+    """InstanceID of each drive's item, by the drive's id."""
+    ordered = sorted(items_of(items, *_KINDS), key=berths.turn)
+    return {_drive_id(item, position): item.instance_id for position, item in enumerate(ordered)}
+
+
+def _drive_id(item: Item, position: int) -> str:
+    return f"{_KINDS[ResourceType(item.resource_type)]}{position}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,10 +115,3 @@ def _place(item: Item, content: _Content, berths: Berths) -> Drive | None:
         transfer=content.transfer,
         read_only=content.kind is DriveKind.CDROM,
     )
-
-
-def _with_boot_order(drives: Sequence[Drive]) -> tuple[Drive, ...]:
-    """Disks are tried first, then CDs, then floppies; drives without content are not."""
-    filled = (drive.id for kind in _BOOT_KINDS for drive in drives if drive.kind is kind and drive.transfer)
-    orders = {drive_id: order for order, drive_id in enumerate(filled, start=1)}
-    return tuple(replace(drive, boot_order=orders.get(drive.id)) for drive in drives)

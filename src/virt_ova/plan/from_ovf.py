@@ -18,19 +18,21 @@ from virt_ova.ovf.envelope import Envelope, VirtualSystem
 from virt_ova.ovf.reading import scaled
 from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
+from virt_ova.plan.bootorder import with_boot_order
 from virt_ova.plan.devices import plan_cpus, plan_devices, plan_memory
-from virt_ova.plan.drives import plan_drives
+from virt_ova.plan.drives import drive_origins, plan_drives
 from virt_ova.plan.environments import needs_environment, with_environment
 from virt_ova.plan.eulas import eula_texts
 from virt_ova.plan.guest import is_windows
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.ledger import Ledger
-from virt_ova.plan.machine import Machine
-from virt_ova.plan.nics import check_networks, plan_nics
+from virt_ova.plan.machine import Connection, Machine
+from virt_ova.plan.nics import check_networks, named_networks, nic_origins, plan_nics
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, PackageIdentity
 from virt_ova.plan.properties import chosen_option, plan_entities, value_of
+from virt_ova.plan.settings import note_settings
 from virt_ova.plan.systems import Blueprint, choose_systems
 from virt_ova.plan.transfers import Transfers
 from virt_ova.text import quoted
@@ -71,7 +73,13 @@ def make_plan(
     entities = plan_entities(envelope, [(each.system, each.name) for each in blueprints], options, ledger)
     transfers = Transfers(disks=_sized(envelope, disks, entities), files=files, options=options, ledger=ledger)
     workshop = _Workshop(
-        identity=identity, host=host, options=options, entities=entities, transfers=transfers, ledger=ledger
+        identity=identity,
+        host=host,
+        options=options,
+        networks=named_networks(options.networks, base=options.name or blueprints[0].collection or blueprints[0].name),
+        entities=entities,
+        transfers=transfers,
+        ledger=ledger,
     )
     interfaces = {disk.id: disk.interface for disk in envelope.disks}
     machines = []
@@ -101,6 +109,7 @@ class _Workshop:
     identity: PackageIdentity
     host: HostCapabilities
     options: InstallOptions
+    networks: Mapping[str, Connection]
     entities: tuple[Entity, ...]
     transfers: Transfers
     ledger: Ledger
@@ -185,10 +194,13 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
     memory_bytes = plan_memory(items, ledger)
     berths = plan_berths(items, board, host, system.os, ledger)
     drives = plan_drives(items, berths, machine=blueprint.name, interfaces=interfaces, transfers=workshop.transfers)
+    nics = plan_nics(items, hardware.system_types, workshop.networks, host, ledger)
+    origins = drive_origins(items, berths) | nic_origins(items)
+    drives, nics = with_boot_order(drives, nics, system.boot, origins, ledger)
     if needs_environment(blueprint, workshop.entities, options, ledger):
         drives = with_environment(drives, berths, machine=blueprint.name, transfers=workshop.transfers)
-    nics = plan_nics(items, hardware.system_types, options.networks, host, ledger)
     devices = plan_devices(items, board, host, ledger)
+    note_settings(blueprint, ledger)
     return Machine(
         name=blueprint.name,
         title=system.name or system.id,
@@ -210,6 +222,8 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         usb=devices.usb,
         has_tpm=devices.has_tpm,
         clock="localtime" if is_windows(system.os) else "utc",
+        collection=blueprint.collection,
+        startup=blueprint.startup,
     )
 
 

@@ -45,6 +45,19 @@ class ConnectionKind(StrEnum):
     BRIDGE = "bridge"
     USER = "user"
     NONE = "none"
+    PRIVATE = "private"
+    """A network that the install makes, for its machines alone."""
+
+    SHARED = "shared"
+    """A network that the install makes, whose machines share the host's way out."""
+
+
+class StopAction(StrEnum):
+    """How a machine is stopped when all that belong together are."""
+
+    POWER_OFF = "power-off"
+    SHUTDOWN = "shutdown"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +96,10 @@ class Drive:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
-    """What a network interface is plugged into; `name` is the network's or bridge's, empty for user and none."""
+    """What a network interface is plugged into; `name` is the network's or bridge's, empty for user and none.
+
+    Of a network that is to be made the user need not give the name; a machine's connection has one.
+    """
 
     kind: ConnectionKind
     name: str = ""
@@ -98,12 +114,14 @@ class Nic:
         network: the package's name for the network.
         connection: what it is plugged into here.
         mac: fixed address, or empty to let the target choose.
+        boot_order: as a drive's.
     """
 
     model: str
     network: str = ""
     connection: Connection
     mac: str = ""
+    boot_order: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +138,27 @@ class Firmware:
 
     kind: FirmwareKind = FirmwareKind.BIOS
     secure_boot: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Startup:
+    """The turn of a machine among those that are started and stopped together (DSP0243 9.7).
+
+    Attributes:
+        position: from 1; machines are stopped in the reverse order.
+        is_started: whether it is started with the others.
+        delay_seconds: how long to wait after its start before the next one is started.
+        waits_for_guest: whether that wait ends as soon as the guest is up.
+        stop_action: how it is stopped.
+        stop_delay_seconds: how long to wait for it to stop before the next one is stopped.
+    """
+
+    position: int
+    is_started: bool = True
+    delay_seconds: int = 0
+    waits_for_guest: bool = False
+    stop_action: StopAction = StopAction.POWER_OFF
+    stop_delay_seconds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +187,8 @@ class Machine:
         usb: libvirt's controller model, or empty for none.
         has_tpm: whether a TPM 2.0 is emulated.
         clock: ``utc`` or ``localtime``.
+        collection: the package's name for what the machine is a part of, for people; empty when it stands alone.
+        startup: its turn among the machines of the package; None when it stands alone.
     """
 
     name: str
@@ -171,3 +212,5 @@ class Machine:
     usb: str = ""
     has_tpm: bool = False
     clock: str = "utc"
+    collection: str = ""
+    startup: Startup | None = None

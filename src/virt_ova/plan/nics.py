@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
@@ -17,6 +17,8 @@ from virt_ova.ovf.hardware import nics
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Connection, ConnectionKind, Nic
+from virt_ova.plan.naming import machine_name
+from virt_ova.plan.plan import InstallPlan
 from virt_ova.text import quoted
 
 _SAME_CHIP = {
@@ -49,7 +51,10 @@ _OTHER_CHIP = {
     "e10000": ("e1000-82545em", "'E10000' is taken as a misspelt E1000"),
 }
 _SUBSTITUTES = ("e1000-82545em", "e1000", "e1000e", "virtio")
-_NAMED = frozenset({ConnectionKind.NETWORK, ConnectionKind.BRIDGE})
+MADE = frozenset({ConnectionKind.PRIVATE, ConnectionKind.SHARED})
+"""Kinds of connection whose network the install makes."""
+
+_NAMED = MADE | {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
 """Kinds of connection that have a name."""
 
 MODELS = frozenset({*_SAME_CHIP.values(), *_SUBSTITUTES})
@@ -99,13 +104,35 @@ def plan_nics(
     return tuple(planned)
 
 
+def nic_origins(items: Iterable[Item]) -> dict[str, str]:
+    """InstanceID of each interface's item, by ``net0``, ``net1``, ..."""
+    return {f"net{number}": item.instance_id for number, item in enumerate(nics(items))}
+
+
+def named_networks(networks: Mapping[str, Connection], *, base: str) -> Mapping[str, Connection]:
+    """`networks` with names for those that are to be made and have none: `base` and the package's name for it."""
+    return {
+        name: replace(connection, name=machine_name(f"{base}-{name}"))
+        if connection.kind in MADE and not connection.name
+        else connection
+        for name, connection in networks.items()
+    }
+
+
+def made_networks(plan: InstallPlan) -> tuple[Connection, ...]:
+    """The networks that an install by `plan` makes, each once."""
+    connections = (nic.connection for machine in plan.machines for nic in machine.nics)
+    return tuple(dict.fromkeys(each for each in connections if each.kind in MADE))
+
+
 def check_networks(envelope: Envelope, items: Iterable[Item], networks: Mapping[str, Connection]) -> None:
     """Refuse options for networks that the package has not, and connections that cannot be.
 
     Raises:
         PlanError: there is one (``E_NETWORK``).
     """
-    if problem := next(filter(None, map(connection_problem, networks.values())), ""):
+    stated = (each for each in networks.values() if each.name or each.kind not in MADE)
+    if problem := next(filter(None, map(connection_problem, stated)), ""):
         raise PlanError(problem, code="E_NETWORK")
     known = dict.fromkeys([network.name for network in envelope.networks])
     known |= dict.fromkeys(name for item in nics(items) for name in item.connections)
@@ -132,7 +159,7 @@ def connection_problem(connection: Connection) -> str:
 
 
 def describe(connection: Connection) -> str:
-    """``network:default``, ``bridge:br0``, ``user`` or ``none``: the words of ``--network``."""
+    """``network:default``, ``bridge:br0``, ``private:lan``, ``shared:wan``, ``user`` or ``none``: as ``--network``."""
     return f"{connection.kind}:{connection.name}" if connection.kind in _NAMED else connection.kind.value
 
 

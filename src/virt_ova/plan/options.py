@@ -27,6 +27,7 @@ class InstallOptions:
         start: start the machine when it is installed.
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
         verify: check the manifest.
+        strict: refuse a package or a plan of which there is a warning.
     """
 
     name: str | None = None
@@ -41,3 +42,4 @@ class InstallOptions:
     start: bool = False
     wait_boot_seconds: float | None = None
     verify: bool = True
+    strict: bool = False

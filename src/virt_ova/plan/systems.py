@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
-from virt_ova.ovf.envelope import Envelope, Item, StartupItem, VirtualHardware, VirtualSystem, VirtualSystemCollection
+from virt_ova.ovf.envelope import Envelope, Item, VirtualHardware, VirtualSystem
 from virt_ova.ovf.hardware import choose_hardware, effective_items
 from virt_ova.plan.guest import is_arm
 from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.machine import Startup
 from virt_ova.plan.naming import check_name, machine_name, unique_name
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import PackageIdentity
+from virt_ova.plan.turns import turns_of
 from virt_ova.text import quoted
 
 
@@ -26,12 +27,16 @@ class Blueprint:
         hardware: the section that is realised.
         items: its hardware under the chosen deployment option.
         name: of the machine, safe and unique in the plan.
+        collection: name of the outermost collection that it is in; empty when it is in none.
+        startup: its turn among the machines; None when it is the only one and nothing is said of it.
     """
 
     system: VirtualSystem
     hardware: VirtualHardware
     items: tuple[Item, ...]
     name: str
+    collection: str = ""
+    startup: Startup | None = None
 
 
 def choose_systems(
@@ -43,34 +48,25 @@ def choose_systems(
         PlanError: there is none, or one has no hardware (``E_OVF_HARDWARE``) or an ARM processor
             (``E_NOT_SUPPORTED``); the chosen name cannot be used (``E_NAME``).
     """
-    systems = tuple(_systems(envelope.content, envelope.startup))
-    if not systems:
+    turns = turns_of(envelope)
+    if not turns:
         raise PlanError("the descriptor has no VirtualSystem, so there is no machine to make", code="E_OVF_HARDWARE")
     chosen: list[Blueprint] = []
-    for system in systems:
-        hardware = _hardware(system, ledger)
-        name = _name(system, identity, options, is_only=len(systems) == 1)
+    for turn in turns:
+        system, hardware = turn.system, _hardware(turn.system, ledger)
+        name = _name(system, identity, options, is_only=len(turns) == 1)
         blueprint = Blueprint(
             system=system,
             hardware=hardware,
             items=effective_items(envelope, hardware, options.deployment_option),
             name=unique_name(name, {each.name for each in chosen}),
+            collection=turn.collection,
+            startup=turn.startup,
         )
         _note_name(blueprint, options, ledger)
+        _note_turn(blueprint, len(turns), ledger)
         chosen.append(blueprint)
     return tuple(chosen)
-
-
-def _systems(
-    content: Sequence[VirtualSystem | VirtualSystemCollection], startup: Sequence[StartupItem]
-) -> Iterator[VirtualSystem]:
-    """All systems in the order of their start: by StartupSection, then by the descriptor (DSP0243 9.7)."""
-    orders = {item.system_id: item.order for item in startup}
-    for each in sorted(content, key=lambda each: orders.get(each.id, 0)):
-        if isinstance(each, VirtualSystem):
-            yield each
-        else:
-            yield from _systems(each.content, each.startup)
 
 
 def _hardware(system: VirtualSystem, ledger: Ledger) -> VirtualHardware:
@@ -101,6 +97,20 @@ def _name(system: VirtualSystem, identity: PackageIdentity, options: InstallOpti
         return machine_name(own)
     chosen = check_name(options.name)
     return chosen if is_only else machine_name(f"{chosen}-{own}")
+
+
+def _note_turn(blueprint: Blueprint, total: int, ledger: Ledger) -> None:
+    if (turn := blueprint.startup) is None:
+        return
+    if not turn.is_started:
+        told = "is not started with the others"
+    elif turn.waits_for_guest:
+        told = f"is number {turn.position} of {total} to start, and the next waits until its guest is up"
+    elif turn.delay_seconds:
+        told = f"is number {turn.position} of {total} to start, and the next waits {turn.delay_seconds} s"
+    else:
+        told = f"is number {turn.position} of {total} to start"
+    ledger.note("START_ORDER", Severity.INFO, f"machine {quoted(blueprint.name)} {told}", blueprint.system.where)
 
 
 def _note_name(blueprint: Blueprint, options: InstallOptions, ledger: Ledger) -> None:

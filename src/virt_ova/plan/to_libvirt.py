@@ -3,7 +3,8 @@
 Built by the element API alone, so that no text of a package can become markup. Everything that libvirt would otherwise
 guess and that a guest can see is said: disk formats (probing a guest's raw disk is a known hole), drive addresses, boot
 order, the absence of a USB controller or memory balloon. Of a linked image the whole chain is said, and that the
-package's owner and mode are to be left alone; what the package was like is noted in the metadata.
+package's owner and mode are to be left alone; what the package was like is noted in the metadata. There, too, stands
+the turn of a machine that is started and stopped with others, for whoever stops them: in the reverse order.
 
 Choices that are not in the machine:
 
@@ -16,6 +17,7 @@ Choices that are not in the machine:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
@@ -97,9 +99,26 @@ def _add_identity(domain: Element, machine: Machine, sources: Mapping[str, Volum
     for tag, text in origin.items():
         if text:
             _add_text(appliance, tag, printable(text))
+    _add_turn(appliance, machine)
     linked = {source.backing: None for drive in machine.drives if (source := source_of(drive, sources))}
     for backing in filter(None, linked):
         SubElement(appliance, "link", _link_attributes(backing))
+
+
+def _add_turn(appliance: Element, machine: Machine) -> None:
+    """What the machine is a part of, and its turn when all of them are started or stopped."""
+    if machine.collection:
+        _add_text(appliance, "collection", printable(machine.collection))
+    if (turn := machine.startup) is None:
+        return
+    started = {
+        "position": str(turn.position),
+        "action": "power-on" if turn.is_started else "none",
+        "delay": str(turn.delay_seconds),
+        "waits-for-guest": "yes" if turn.waits_for_guest else "no",
+    }
+    SubElement(appliance, "startup", started)
+    SubElement(appliance, "shutdown", {"action": turn.stop_action, "delay": str(turn.stop_delay_seconds)})
 
 
 def _link_attributes(backing: Backing) -> dict[str, str]:
@@ -248,15 +267,24 @@ def _add_nic(devices: Element, nic: Nic) -> None:
     interface = SubElement(devices, "interface", {"type": _interface_type(nic.connection)})
     if nic.mac:
         SubElement(interface, "mac", {"address": nic.mac})
-    if nic.connection.kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}:
-        SubElement(interface, "source", {nic.connection.kind: nic.connection.name})
+    if nic.connection.name:
+        SubElement(interface, "source", {_interface_type(nic.connection): nic.connection.name})
     elif nic.connection.kind is ConnectionKind.NONE:
         SubElement(interface, "link", {"state": "down"})
     SubElement(interface, "model", {"type": nic.model})
+    if nic.boot_order is not None:
+        SubElement(interface, "boot", {"order": str(nic.boot_order)})
 
 
 def _interface_type(connection: Connection) -> str:
-    return "user" if connection.kind is ConnectionKind.NONE else connection.kind.value
+    match connection.kind:
+        case ConnectionKind.NONE | ConnectionKind.USER:
+            return "user"
+        case ConnectionKind.BRIDGE:
+            return "bridge"
+        case ConnectionKind.NETWORK | ConnectionKind.PRIVATE | ConnectionKind.SHARED:
+            return "network"
+    assert_never(connection.kind)
 
 
 def _add_ports(devices: Element, machine: Machine) -> None:

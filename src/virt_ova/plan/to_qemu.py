@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from virt_ova.errors import PlanError
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, FirmwareKind, Machine, Nic
+from virt_ova.plan.nics import MADE
 from virt_ova.plan.to_libvirt import IDE_UNITS_PER_CHANNEL, source_of
 from virt_ova.text import quoted
 from virt_ova.units import MIB
@@ -212,13 +213,15 @@ def _nics(machine: Machine, settings: QemuSettings) -> Iterator[str]:
             options.append(f"netdev=net{number}")
         if nic.mac:
             options.append(f"mac={nic.mac}")
+        if nic.boot_order is not None:
+            options.append(f"bootindex={nic.boot_order}")
         yield from ("-device", ",".join(options))
 
 
 def _nic_backend(nic: Nic) -> str:
     """What the interface is plugged into; empty for nothing, and QEMU says that it "has no peer"."""
     connection = nic.connection
-    if connection.kind is ConnectionKind.NETWORK:
+    if connection.kind in {ConnectionKind.NETWORK, *MADE}:
         raise PlanError(
             f"network {quoted(nic.network)} goes to libvirt's network {quoted(connection.name)}, which QEMU "
             "alone cannot reach",

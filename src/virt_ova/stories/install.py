@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,8 @@ from functools import partial
 from virt_ova.disk.base import Sink
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_disk
-from virt_ova.errors import DiskError, PlanError
+from virt_ova.errors import DiskError, PlanError, TargetError
 from virt_ova.findings import Finding
-from virt_ova.interrupt import held_back
 from virt_ova.ovf.references import drive_files
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
 from virt_ova.package.verify import Trust
@@ -28,16 +27,19 @@ from virt_ova.plan.eulas import check_eulas
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, DiskSource
+from virt_ova.plan.nics import made_networks
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, InstallPlan, PackageIdentity, Transfer
+from virt_ova.plan.strict import check_strict
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.stories.delivery import Image
 from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.journal import Journal
+from virt_ova.stories.starting import start_all
 from virt_ova.stories.supply import open_supply
-from virt_ova.target.base import BootReport, Domain, HostExpander, Linker, Target, Volume
+from virt_ova.target.base import BootReport, Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
 
@@ -63,11 +65,20 @@ class InstalledVolume:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class InstalledNetwork:
+    """A network that was made."""
+
+    name: str
+    uuid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InstallResult:
     """What an install left on the target.
 
     Attributes:
         domains: the machines.
+        networks: networks that were made for them.
         volumes: their images.
         trust: how far the package was verified.
         findings: of the package and of the plan.
@@ -76,6 +87,7 @@ class InstallResult:
     """
 
     domains: tuple[InstalledDomain, ...]
+    networks: tuple[InstalledNetwork, ...]
     volumes: tuple[InstalledVolume, ...]
     trust: Trust
     findings: tuple[Finding, ...]
@@ -179,6 +191,8 @@ class _Install:
             self._linker().check_link(backing)
         if any(transfer.mode is DiskMode.HOST_EXPAND for transfer in self._plan.transfers):
             self._expander()
+        self._network_maker()
+        self._refuse_warnings((*self._package.findings, *self._plan.findings))
 
     def carry_out(self, started: float) -> InstallResult:
         """Check, make, start; take everything back on failure."""
@@ -190,15 +204,18 @@ class _Install:
                 volumes[transfer.id] = self._make_volume(journal, transfer, size_bytes, backing)
                 return volumes[transfer.id].sink
 
+            networks = self._make_networks(journal)
             delivery = self._supply.fill(create)
             images = {**delivery.images, **self._discs.fill(create)}
             domains = self._define(journal, volumes)
+            self._refuse_warnings((*delivery.package.findings, *self._target.findings, *delivery.findings))
             booted = self._start(domains)
             journal.keep()
         return InstallResult(
             domains=tuple(
                 InstalledDomain(name=each.name, uuid=each.uuid, start_command=each.start_command) for each in domains
             ),
+            networks=tuple(InstalledNetwork(name=each.name, uuid=each.uuid) for each in networks),
             volumes=tuple(_installed(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers),
             trust=delivery.trust,
             findings=(
@@ -222,6 +239,11 @@ class _Install:
                 hint="Make the plan again with 'virt-ova plan' from this package.",
             )
         check_eulas(self._package.envelope, accepted=self._options.accept_eulas or self._plan.eulas_accepted)
+
+    def _refuse_warnings(self, findings: Iterable[Finding]) -> None:
+        """With ``strict``, nothing that may surprise is let pass. Raises `PlanError`."""
+        if self._options.strict:
+            check_strict(findings)
 
     def _make_volume(self, journal: Journal, transfer: Transfer, size_bytes: int, backing: Backing | None) -> Volume:
         """Make an empty volume."""
@@ -259,17 +281,31 @@ class _Install:
         ]
 
     def _start(self, domains: list[Domain]) -> BootReport | None:
-        """Start the machines in order, and watch the last one when asked."""
-        report = None
-        for domain in domains if self._options.start else ():
-            self._monitor.begin(f"Starting {domain.name}")
-            if self._options.wait_boot_seconds is None:
-                with held_back():
-                    domain.start()
-            else:
-                report = domain.watch(self._options.wait_boot_seconds)
-            self._monitor.end(f"Starting {domain.name}")
-        return report
+        if not self._options.start:
+            return None
+        watch_seconds = self._options.wait_boot_seconds
+        return start_all(self._plan.machines, domains, watch_seconds=watch_seconds, monitor=self._monitor)
+
+    def _make_networks(self, journal: Journal) -> list[Network]:
+        """Make the networks that machines are plugged into and the host has not."""
+        if (maker := self._network_maker()) is None:
+            return []
+        return [
+            journal.make(f"network {connection.name}", partial(maker.create_network, connection))
+            for connection in made_networks(self._plan)
+        ]
+
+    def _network_maker(self) -> NetworkMaker | None:
+        """The target, when networks are to be made. Raises `TargetError`."""
+        if not made_networks(self._plan):
+            return None
+        if not isinstance(self._target, NetworkMaker):
+            raise TargetError(
+                f"{self._target.uri} cannot make networks, expected libvirt",
+                code="E_NETWORK",
+                hint="Use networks that are there: --network 'OVF NAME=TARGET'.",
+            )
+        return self._target
 
 
 def _installed(volume: Volume, image: Image) -> InstalledVolume:

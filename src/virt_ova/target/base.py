@@ -4,9 +4,9 @@ A driver is found by the scheme of a connection URI (entry point group ``virt_ov
 target sees plans and takes image bytes; it never sees a tar or OVF. Drivers do not know each other; `dir:` is the
 reference, and `tests/contract` holds for all of them.
 
-The order of calls is always ``check``, ``create_volume`` for each transfer, write to its sink, ``define`` for each
-machine, ``start``. Whatever a call makes, it makes under a name that cannot replace another thing, and its handle knows
-how to ``discard`` exactly that.
+The order of calls is always ``check``, ``create_network`` where networks are asked for, ``create_volume`` for each
+transfer, write to its sink, ``define`` for each machine, ``start``. Whatever a call makes, it makes under a name that
+cannot replace another thing, and its handle knows how to ``discard`` exactly that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from virt_ova.disk.base import Sink
 from virt_ova.findings import Finding
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing
-from virt_ova.plan.machine import Machine
+from virt_ova.plan.machine import Connection, Machine
 from virt_ova.plan.plan import InstallPlan, Transfer
 
 
@@ -146,6 +146,37 @@ class Linker(Protocol):
 
     def create_linked(self, transfer: Transfer, size_bytes: int, backing: Backing) -> Volume:
         """Make an empty image as `Target.create_volume` does; what will be written to it lies on `backing`."""
+
+
+class Network(Protocol):
+    """A network that was made."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uuid(self) -> str:
+        """Its UUID on the target, or empty."""
+
+    def discard(self) -> None:
+        """Stop and remove it. Raises `TargetError` when it stays."""
+
+
+@runtime_checkable
+class NetworkMaker(Protocol):
+    """What a target has besides when networks can be made on its host."""
+
+    def create_network(self, connection: Connection, *, uuid: str = "") -> Network:
+        """Make and start a network.
+
+        Args:
+            connection: its kind, private or shared, and its name.
+            uuid: its UUID, when the caller has noted it already; a new one when empty.
+
+        Raises:
+            TargetError: the name is taken (``E_EXISTS``), or it cannot be made; nothing is left of it then.
+        """
 
 
 @runtime_checkable

@@ -40,6 +40,9 @@ def test_everything_said() -> None:
         ("VM Network=network:default", "VM Network", Connection(kind=ConnectionKind.NETWORK, name="default")),
         ("a=b=user", "a=b", Connection(kind=ConnectionKind.USER)),
         ("=none", "", Connection(kind=ConnectionKind.NONE)),
+        ("lan=private", "lan", Connection(kind=ConnectionKind.PRIVATE)),
+        ("lan=private:db", "lan", Connection(kind=ConnectionKind.PRIVATE, name="db")),
+        ("lan=shared:wan", "lan", Connection(kind=ConnectionKind.SHARED, name="wan")),
     ],
 )
 def test_networks(text: str, network: str, connection: Connection) -> None:
@@ -50,7 +53,8 @@ def test_networks(text: str, network: str, connection: Connection) -> None:
 def test_networks_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         options("--network", text)
-    expected = "expected 'OVF NAME=TARGET', where TARGET is network:NAME, bridge:NAME, user or none"
+    targets = "network:NAME, bridge:NAME, user, none, private[:NAME] or shared[:NAME]"
+    expected = f"expected 'OVF NAME=TARGET', where TARGET is {targets}"
     assert caught.value.message == f"--network '{text}': {expected}"
 
 

@@ -22,6 +22,7 @@ from virt_ova.paths import PATH_ERRORS, is_text, path_problem
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine
+from virt_ova.plan.nics import MADE
 from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.plan.to_qemu import QemuSettings, qemu_command
@@ -225,9 +226,9 @@ def _check_image_name(name: str) -> str:
 
 
 def _check_networks(machine: Machine) -> None:
-    """Refuse networks of libvirt, which a folder has not."""
+    """Refuse networks of libvirt, which a folder has not, and can make none."""
     for nic in machine.nics:
-        if nic.connection.kind is ConnectionKind.NETWORK:
+        if nic.connection.kind in {ConnectionKind.NETWORK, *MADE}:
             raise TargetError(
                 f"{quoted(nic.network)} goes to the network {quoted(nic.connection.name)}, and a folder has none",
                 code="E_NETWORK",

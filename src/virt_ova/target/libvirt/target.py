@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import libvirt
 
@@ -13,12 +13,12 @@ from virt_ova.errors import SpaceError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, VolumeSource
-from virt_ova.plan.machine import ConnectionKind, Machine
+from virt_ova.plan.machine import Connection, ConnectionKind, Machine
 from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
-from virt_ova.target.libvirt import capabilities, domain, hostexpand, link, volume
+from virt_ova.target.libvirt import capabilities, domain, hostexpand, link, network, volume
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
@@ -26,6 +26,9 @@ from virt_ova.target.libvirt.uri import is_local
 from virt_ova.target.names import check_file_name
 from virt_ova.text import quoted, without_secrets
 from virt_ova.units import format_bytes
+
+_LEASING: Final = frozenset({ConnectionKind.NETWORK, ConnectionKind.SHARED})
+"""Connections that may lease an address."""
 
 
 def open_connection(uri: str, *, pool: str | None = None) -> LibvirtTarget:
@@ -83,7 +86,7 @@ class LibvirtTarget:
         for machine in plan.machines:
             if domain.domain_exists(self._connection, machine.name):
                 raise domain.name_taken(machine.name)
-            _check_networks(machine, networks, self._uri)
+            network.check_networks(machine, networks, self._uri)
         for transfer in plan.transfers:
             name = check_file_name(transfer.image_name, "the volume name")
             if self._pool is not None and volume.find_volume(self._pool, name) is not None:
@@ -91,6 +94,10 @@ class LibvirtTarget:
         self._check_space(sum(sizes.values()))
         if plan.transfers:
             self._check_support()
+
+    def create_network(self, connection: Connection, *, uuid: str = "") -> network.LibvirtNetwork:
+        """See `virt_ova.target.base.NetworkMaker.create_network`."""
+        return network.create_network(self._connection, connection, uuid or new_uuid(), lifeline=self._lifeline)
 
     def create_volume(self, transfer: Transfer, size_bytes: int) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.Target.create_volume`."""
@@ -138,7 +145,7 @@ class LibvirtTarget:
             for key, each in own.items()
         }
         described = identified(domain_xml(machine, sources=sources), uuid or new_uuid())
-        has_lease = any(nic.connection.kind is ConnectionKind.NETWORK for nic in machine.nics)
+        has_lease = any(nic.connection.kind in _LEASING for nic in machine.nics)
         return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, has_lease=has_lease)
 
     def close(self) -> None:
@@ -192,23 +199,4 @@ class LibvirtTarget:
                 f"the images need {format_bytes(need)}",
                 code="E_SPACE",
                 hint=SPACE_HINT,
-            )
-
-
-def _check_networks(machine: Machine, networks: Mapping[str, bool], uri: str) -> None:
-    """Refuse networks that are missing or down."""
-    for nic in machine.nics:
-        name = nic.connection.name
-        if nic.connection.kind is not ConnectionKind.NETWORK:
-            continue
-        if name not in networks:
-            known = ", ".join(quoted(known) for known in sorted(networks)) or "none"
-            raise TargetError(
-                f"{uri} has no network {quoted(name)}, found {known}",
-                code="E_NETWORK",
-                hint=f"Choose one with --network '{nic.network}=network:NAME', or --network '{nic.network}=user'.",
-            )
-        if not networks[name]:
-            raise TargetError(
-                f"the network {quoted(name)} is not active", code="E_NETWORK", hint=f"Start it: virsh net-start {name}"
             )
