@@ -52,7 +52,7 @@ cpus = st.builds(
     lambda sockets, cores: Cpus(count=sockets * cores, cores_per_socket=cores), st.integers(1, 9), st.integers(1, 9)
 )
 connections = st.builds(
-    Connection, kind=st.sampled_from([ConnectionKind.NETWORK, ConnectionKind.BRIDGE]), name=words
+    Connection, kind=st.sampled_from([ConnectionKind.PRIVATE, ConnectionKind.BRIDGE]), name=words
 ) | st.builds(Connection, kind=st.sampled_from([ConnectionKind.USER, ConnectionKind.NONE]))
 boot_orders = st.lists(
     st.none() | st.integers(1, 1000), min_size=3, max_size=3, unique_by=lambda each: each or object()
@@ -233,6 +233,10 @@ def of_nic(**values: object) -> Callable[[Any], None]:
     return change
 
 
+def of_turn(**values: object) -> Callable[[Any], None]:
+    return of_machine(startup={"position": 1} | values)
+
+
 NIC = {"model": "e1000", "connection": {"kind": "user"}}
 BRIDGE_NAME = (
     "cannot be the name of a bridge, expected 1 to 128 of A-Z a-z 0-9 . _ + : @ - and blank, a letter or digit first"
@@ -301,6 +305,11 @@ BRIDGE_NAME = (
         (of_nic(connection={"kind": "bridge", "name": "a,b"}), f"'a,b' {BRIDGE_NAME}"),
         (of_nic(connection={"kind": "bridge"}), f"'' {BRIDGE_NAME}"),
         (of_nic(connection={"kind": "user", "name": "x"}), "user has no name, found 'x'"),
+        (of_nic(connection={"kind": "private"}), f"'' {BRIDGE_NAME.replace('bridge', 'private')}"),
+        (of_nic(boot_order=1001), "the boot order of the network interface 0 is 1001, expected 1 to 1000"),
+        (of_turn(position=0), "the position in the start of machine 'web' is 0, expected 1 to 1000"),
+        (of_turn(delay_seconds=3601), "the start delay of machine 'web' is 3601, expected 0 to 3600"),
+        (of_turn(stop_delay_seconds=-1), "the stop delay of machine 'web' is -1, expected 0 to 3600"),
     ],
 )
 def test_hardware_that_cannot_be_is_refused(change: Callable[[Any], None], message: str) -> None:
@@ -329,6 +338,11 @@ def second_machine(document: Any) -> None:  # noqa: ANN401 - a JSON document
         (second_drive(id="disk0"), "the plan has 2 of drive 'disk0', expected one"),
         (second_drive(unit=0), "the plan has 2 of place 'sata 0:0', expected one"),
         (second_drive(boot_order=1), "the plan has 2 of boot order '1', expected one"),
+        (of_nic(boot_order=1), "the plan has 2 of boot order '1', expected one"),
+        (
+            of_machine(nics=[NIC | {"connection": {"kind": kind, "name": "lan"}} for kind in ("private", "network")]),
+            "the plan has 2 of network 'lan', expected one",
+        ),
     ],
 )
 def test_what_can_be_there_but_once_is_refused(change: Callable[[Any], None], message: str) -> None:

@@ -10,6 +10,7 @@ from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Item, Network, ResourceType, VirtualHardware, VirtualSystem
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.machine import Connection, ConnectionKind
+from virt_ova.plan.nics import made_networks, named_networks
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import Outcome
 
@@ -205,3 +206,26 @@ class TestTheRest:
     def test_what_is_unknown_is_shown_escaped(self) -> None:
         plan = plan_of(system(item(33, "1", element_name="a\x1b[31m", subtypes="b\u202e")))
         assert decisions_of(plan, "a")[0].item == r"a\x1b[31m: b\u202e"
+
+
+def test_a_network_that_is_made_has_the_name_of_the_package_and_its_own() -> None:
+    networks = {
+        "VM Network": Connection(kind=ConnectionKind.PRIVATE),
+        "Out/side": Connection(kind=ConnectionKind.SHARED, name="wan"),
+        "LAN": Connection(kind=ConnectionKind.NETWORK, name="lan"),
+    }
+    assert named_networks(networks, base="shop") == networks | {
+        "VM Network": Connection(kind=ConnectionKind.PRIVATE, name="shop-VM Network")
+    }
+
+
+def test_each_network_is_made_once() -> None:
+    private = Connection(kind=ConnectionKind.PRIVATE, name="lan")
+    nics = [item(ResourceType.ETHERNET, str(number), subtypes="e1000", connections=("LAN",)) for number in (1, 2)]
+    options = InstallOptions(networks={"LAN": private})
+    plan = plan_of(system(*nics), options=options)
+    assert [nic.connection for nic in plan.machines[0].nics] == [private, private]
+    assert made_networks(plan) == (private,)
+    assert [decision.result for decision in decisions_of(plan, "network interface")] == [
+        "e1000-82545em on private:lan"
+    ] * 2

@@ -1,8 +1,9 @@
 """Networks that an install makes (https://libvirt.org/formatnetwork.html).
 
 A *private* one is a bridge that only its machines are on: no address of the host, no DHCP, no way out, as an isolated
-port group of VMware. A *shared* one has the host's way out by NAT, and leases addresses. Of the addresses that nobody
-here uses it takes the first: libvirt refuses to start a network whose addresses are in use on the host.
+port group of VMware. A *shared* one has the host's way out by NAT, and leases addresses. It takes the first range that
+no network of the host overlaps; libvirt refuses to start one whose range is that of another interface, and then the
+next is tried.
 """
 
 from __future__ import annotations
@@ -150,14 +151,20 @@ def _is_in_use(error: TargetError) -> bool:
 
 
 def _free_ranges(connection: Any) -> Iterator[IPv4Network]:  # noqa: ANN401 - libvirt has no types
-    """Ranges that no network of the host has, in their order."""
-    used: set[str] = set()
+    """Ranges that no network of the host overlaps, in their order."""
     with translated("reading the networks"):
-        for network in connection.listAllNetworks(0):
-            root = ET.fromstring(network.XMLDesc(0))  # noqa: S314 - libvirt made it
-            used |= {address.get("address", "").rpartition(".")[0] for address in root.iterfind("ip")}
-    ranges = list(_RANGE.subnets(new_prefix=24))
-    return (each for each in ranges[_FIRST:] if str(each.network_address).rpartition(".")[0] not in used)
+        described = [network.XMLDesc(0) for network in connection.listAllNetworks(0)]
+    used = [each for text in described for each in _ranges_of(text)]
+    ranges = list(_RANGE.subnets(new_prefix=24))[_FIRST:]
+    return (each for each in ranges if not any(each.overlaps(other) for other in used))
+
+
+def _ranges_of(described: str) -> Iterator[IPv4Network]:
+    """The ranges of IPv4 addresses of a network, by its definition."""
+    for address in ET.fromstring(described).iterfind("ip"):  # noqa: S314 - libvirt made it
+        size = address.get("prefix") or address.get("netmask")
+        if address.get("family", "ipv4") == "ipv4" and size:
+            yield IPv4Network(f"{address.get('address')}/{size}", strict=False)
 
 
 def _xml(name: str, uuid: str, addresses: IPv4Network | None) -> str:
