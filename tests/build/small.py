@@ -79,7 +79,7 @@ def damaged_message() -> str:
 def is_installed(folder: Path, name: str = "vm") -> bool:
     """Whether the folder of a ``dir:`` target holds the package as the machine `name`, whole, and nothing else."""
     image = f"{name}/{name}-disk1.qcow2"
-    whole = [name, f"{name}/domain.xml", f"{name}/run", image]
+    whole = sorted([name, f"{name}/domain.xml", f"{name}/run", image])
     return listing(folder) == whole and guest_bytes(folder / image) == small_disk()
 
 

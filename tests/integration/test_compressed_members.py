@@ -19,8 +19,9 @@ from tests.build.command import environment, error_lines, json_of
 from tests.build.command import virt_ova as run_virt_ova
 from tests.build.disks import KIB, MIB, SECTOR, convert, qemu_img, random_disk, sparse_vmdk
 from tests.build.ova import build_folder, build_ova, descriptor, with_manifest
+from tests.build.peak import PEAK
 from tests.build.small import CAPACITY, edited, is_installed, listing, small_disk, small_members, small_vmdk
-from tests.integration.test_install_dir import MEMORY_LIMIT, PEAK
+from tests.integration.test_install_dir import MEMORY_LIMIT
 
 SIZE = 40 * MIB + SECTOR
 CHUNK = 100_000

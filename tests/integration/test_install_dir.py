@@ -17,6 +17,7 @@ from tests.build.command import environment, error_lines, json_of
 from tests.build.command import virt_ova as run_virt_ova
 from tests.build.disks import KIB, MIB, SECTOR, convert, guest_bytes, qemu_img, random_disk, sparse_vmdk
 from tests.build.ova import build_folder, build_ova, descriptor, with_manifest
+from tests.build.peak import peak_bytes
 from tests.build.small import CAPACITY, edited, is_installed, listing, small_disk, small_members, small_ova
 from virt_ova.target.directory.domain import running_pid, stop
 
@@ -213,25 +214,6 @@ def test_a_signal_while_qemu_is_started_leaves_no_qemu(tmp_path: Path, option: l
     assert (done.returncode, listing(tmp_path)) == (130, ["a.ova"])
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert [each for each in running if b"guest=vm" in each and b"qemu" in each] == []
-
-
-PEAK = """
-import re, sys
-from virt_ova.cli import main
-
-status = main(sys.argv[1:])
-sys.stderr.write("\\npeak " + re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-sys.exit(status)
-"""
-
-
-def peak_bytes(*words: str | Path) -> int:
-    """Most memory that the command line took; it must succeed."""
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=False, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stderr.rpartition("peak ")[2]) * KIB
 
 
 class TestMemory:

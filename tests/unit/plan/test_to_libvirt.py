@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -263,3 +264,18 @@ def test_a_linked_image_has_its_whole_chain_and_the_package_keeps_its_owner() ->
         "length": "1024",
         "digest": "SHA256:00ff",
     }
+
+
+@pytest.mark.parametrize(
+    ("connection", "expected"),
+    [
+        (Connection(kind=ConnectionKind.PRIVATE, name="lan"), '<interface type="network"><source network="lan" />'),
+        (Connection(kind=ConnectionKind.SHARED, name="wan"), '<interface type="network"><source network="wan" />'),
+        (Connection(kind=ConnectionKind.BRIDGE, name="br0"), '<interface type="bridge"><source bridge="br0" />'),
+        (Connection(kind=ConnectionKind.USER), '<interface type="user">'),
+    ],
+)
+def test_interfaces(connection: Connection, expected: str) -> None:
+    xml = domain_xml(machine(nics=(Nic(model="e1000", connection=connection, boot_order=2),)), sources={})
+    assert schema_error(xml) == ""
+    assert f'{expected}<model type="e1000" /><boot order="2" /></interface>' in re.sub(r"\n\s*", "", xml)

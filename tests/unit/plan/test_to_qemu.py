@@ -248,6 +248,13 @@ def test_a_relative_path_stays_relative() -> None:
             "E_NETWORK",
             "network 'LAN' goes to libvirt's network 'n', which QEMU alone cannot reach",
         ),
+        (
+            machine(
+                nics=(Nic(model="e1000", network="LAN", connection=Connection(kind=ConnectionKind.PRIVATE, name="n")),)
+            ),
+            "E_NETWORK",
+            "network 'LAN' goes to libvirt's network 'n', which QEMU alone cannot reach",
+        ),
     ],
 )
 def test_what_qemu_alone_cannot_do_is_refused(virtual: Machine, code: str, message: str) -> None:
@@ -255,3 +262,8 @@ def test_what_qemu_alone_cannot_do_is_refused(virtual: Machine, code: str, messa
         qemu_command(virtual, sources={})
     assert caught.value.code == code
     assert str(caught.value) == message
+
+
+def test_a_network_interface_can_be_booted_from() -> None:
+    nic = Nic(model="e1000", network="LAN", connection=Connection(kind=ConnectionKind.USER), boot_order=3)
+    assert "e1000,netdev=net0,bootindex=3" in qemu_command(machine(nics=(nic,)), sources={})
