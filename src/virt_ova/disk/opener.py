@@ -10,6 +10,7 @@ from virt_ova.disk.vdi.reader import open_vdi
 from virt_ova.disk.vhd.reader import open_vhd
 from virt_ova.disk.vhdx.reader import open_vhdx
 from virt_ova.disk.vmdk.reader import VmdkReader
+from virt_ova.disk.vmdk.split import SplitReader
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
 
@@ -31,7 +32,7 @@ def open_disk(member: Member) -> DiskReader:
 def _open(member: Member) -> DiskReader:
     match disk_format := probe(member):
         case DiskFormat.VMDK_STREAM | DiskFormat.VMDK_SPARSE:
-            return VmdkReader(member)
+            return SplitReader(member) if member.extents else VmdkReader(member)
         case DiskFormat.QCOW2:
             return Qcow2Reader(member)
         case DiskFormat.VHD:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from virt_ova.errors import PackageError, SourceError
+from virt_ova.errors import DiskError, PackageError, SourceError
 from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import File
 from virt_ova.package.chunks import find_chunks, find_member
@@ -60,6 +60,8 @@ class PackageFile:
         member: the bytes as stored, perhaps compressed; the chunks joined.
         chunks: the members of a chunked file, in order.
         compression: ``gzip``... or empty.
+        listing: a VMDK descriptor in a file of its own, when it lists the files that the bytes are in.
+        listing_data: its bytes.
         obstacle: why the bytes cannot be used; None when they can.
     """
 
@@ -70,12 +72,15 @@ class PackageFile:
     member: Member | None = None
     chunks: tuple[Member, ...] = ()
     compression: str = ""
+    listing: Member | None = None
+    listing_data: bytes = b""
     obstacle: Obstacle | None = None
 
     @property
     def stored(self) -> tuple[Member, ...]:
         """Every member that holds bytes of this file."""
-        return self.chunks or ((self.member,) if self.member else ())
+        listing = (self.listing,) if self.listing else ()
+        return (*listing, *(self.chunks or ((self.member,) if self.member else ())))
 
     @property
     def position(self) -> int:
@@ -94,11 +99,13 @@ class PackageFile:
             PackageError: it is missing (``E_PKG_FILE``), remote (``E_REF_REMOTE``), outside the package
                 (``E_REF_OUTSIDE``), in chunks that do not fit (``E_PKG_CHUNK``), or compressed by anything but gzip
                 (``E_NOT_SUPPORTED``).
+            DiskError: its VMDK descriptor, or an extent that this lists, is not to be used (``E_DISK_*``).
         """
         if self.obstacle is None and self.member is not None:
             return self.member
         reason = self.obstacle or _missing(self.name)
-        raise PackageError(reason.message, code=reason.code, hint=reason.hint)
+        kind = DiskError if reason.code.startswith("E_DISK_") else PackageError
+        raise kind(reason.message, code=reason.code, hint=reason.hint)
 
     def findings(self, declared_size: int | None) -> Iterator[Finding]:
         """What is wrong with it, `declared_size` being the descriptor's ``ovf:size``."""

@@ -13,16 +13,15 @@ from pathlib import PurePath, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from virt_ova.errors import DescriptorError, PackageError, SourceError
+from virt_ova.errors import PackageError
 from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import Envelope
-from virt_ova.ovf.reader import read_envelope
-from virt_ova.ovf.xml import MAX_BYTES as MAX_DESCRIPTOR_BYTES
+from virt_ova.package.descriptor import Descriptor, describes, is_vmx, read_descriptor
 from virt_ova.package.disks import PackageDisk, resolve_disk
+from virt_ova.package.extents import with_extents
 from virt_ova.package.files import PackageFile, awaited, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
 from virt_ova.package.passing import PassingHashes
-from virt_ova.package.strings import read_strings
 from virt_ova.package.verify import (
     ByteCheck,
     DigestCheck,
@@ -38,20 +37,11 @@ from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.joined import JoinedSource
 from virt_ova.source.opener import PackageSource, open_archive
-from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.text import printable, quoted
 
 __all__ = ["Package", "PackageDisk", "PackageFile", "PackageSource", "open_package"]
 
 MAX_CERTIFICATE_BYTES = 64 << 10
-
-_HINTS = {
-    ("ova", False): "This is another kind of tar, or an OVA that was packed with a folder around its files.",
-    ("ova", True): "Unpack it, and give the path of one descriptor.",
-    ("ovf", False): "Give the folder that holds the descriptor, or the path of an .ova.",
-    ("ovf", True): "Give the path of the descriptor.",
-}
-"""What to do about no or several descriptors, by kind of package and whether there are any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +49,10 @@ class Package:
     """An open package; a context manager that closes its archive.
 
     Attributes:
-        kind: ``ova`` or ``ovf``.
+        kind: ``ova`` for a tar; ``ovf`` or ``vmx`` for a folder, by its descriptor.
         name: file or folder name, for people.
         archive: where the bytes are.
-        descriptor: the OVF, byte for byte.
+        descriptor: the OVF or VMX, byte for byte.
         descriptor_member: where it lies.
         envelope: what it says; its own findings are `Envelope.findings`.
         manifest: None when there is none, or an empty one.
@@ -174,7 +164,8 @@ class Package:
         there = self.archive.members if is_whole else self.manifest.entries
         for problem in coverage_problems(self.manifest, self.covered_names, there):
             raise _not_covered(problem, self.name)
-        for name, content in {self.descriptor_member.name: self.descriptor, **self.strings}.items():
+        texts = {file.listing.name: file.listing_data for file in self.files if file.listing}
+        for name, content in {self.descriptor_member.name: self.descriptor, **self.strings, **texts}.items():
             check = DigestCheck(name, self.manifest.entries[name])
             check.update(content)
             check.finish()
@@ -228,7 +219,7 @@ def open_package(source: PackageSource, *, locale: str = "") -> Package:
             refused (``E_MANIFEST_*``, ``E_CERT_*``).
         DescriptorError: the descriptor cannot be read or makes no sense.
     """
-    archive = open_archive(source, keeps=_describes)
+    archive = open_archive(source, keeps=describes)
     try:
         return _read_package(archive, locale)
     except BaseException:
@@ -237,69 +228,26 @@ def open_package(source: PackageSource, *, locale: str = "") -> Package:
 
 
 def _read_package(archive: Archive, locale: str) -> Package:
-    descriptor_member = _find_descriptor(archive)
-    if descriptor_member.size > MAX_DESCRIPTOR_BYTES:
-        raise DescriptorError(
-            f"the descriptor has {descriptor_member.size} bytes, expected at most {MAX_DESCRIPTOR_BYTES}",
-            code="E_OVF_LIMIT",
-            where=printable(descriptor_member.name),
-        )
-    descriptor = descriptor_member.read()
-    try:
-        envelope = read_envelope(descriptor, locale=locale)
-        strings = read_strings(archive, envelope)
-        if strings:
-            contents = {file_id: file.content for file_id, file in strings.items()}
-            envelope = read_envelope(descriptor, locale=locale, strings=contents)
-    except DescriptorError as exc:
-        exc.at(printable(descriptor_member.name))
-        raise
+    found = read_descriptor(archive, locale)
     package = Package(
-        kind=archive.kind,
+        kind="vmx" if archive.kind == "ovf" and found.is_vmx else archive.kind,
         name=PurePath(archive.name).name or archive.name,
         archive=archive,
-        descriptor=descriptor,
-        descriptor_member=descriptor_member,
-        envelope=envelope,
+        descriptor=found.data,
+        descriptor_member=found.member,
+        envelope=found.envelope,
         locale=locale,
-        strings={file.name: file.content for file in strings.values()},
-        findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, descriptor_member)),
+        strings=found.strings,
+        findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, found)),
     )
     return _with_disks(_with_files(_with_certificate(_with_manifest(package))))
 
 
-def _describes(name: MemberName) -> bool:
-    """Whether a member says something of the package, so that it is kept when it comes from a pipe."""
-    return "/" not in name and name.lower().endswith((".ovf", ".mf", ".cert"))
-
-
-def _find_descriptor(archive: Archive) -> Member:
-    """The only descriptor; those in sub-folders do not count, as hrefs are relative to the descriptor."""
-    names = _top_level(archive, ".ovf")
-    if len(names) == 1:
-        return archive.members[names[0]]
-    if not names and archive.rest and archive.rest.waiting:
-        raise SourceError(
-            f"found {quoted(archive.rest.waiting.name)} before any descriptor, "
-            "expected the descriptor (.ovf) first where a package can only be read from front to back",
-            code="E_PIPE_ORDER",
-            where=printable(archive.name),
-            hint=SAVE_FIRST,
-        )
-    found = ", ".join(map(quoted, names)) if names else "none"
-    raise PackageError(
-        f"found {found}, expected exactly one descriptor (.ovf) at the top of the package",
-        code="E_PKG_OVF",
-        where=printable(archive.name),
-        hint=_HINTS[archive.kind, bool(names)],
-    )
-
-
-def _order_findings(archive: Archive, descriptor_member: Member) -> tuple[Finding, ...]:
-    if archive.kind == "ovf" or next(iter(archive.members)) == descriptor_member.name:
+def _order_findings(archive: Archive, descriptor: Descriptor) -> tuple[Finding, ...]:
+    if descriptor.is_vmx or archive.kind == "ovf" or next(iter(archive.members)) == descriptor.member.name:
         return ()
     message = "the descriptor is not the first member, as DSP0243 asks; some products refuse such an OVA"
-    where = printable(descriptor_member.name)
+    where = printable(descriptor.member.name)
     return (Finding(code="PKG_OVF_NOT_FIRST", severity=Severity.WARNING, message=message, where=where),)
 
 
@@ -354,6 +302,7 @@ def _with_files(package: Package) -> Package:
     files, findings = [], list(package.findings)
     for file in package.envelope.files:
         resolved = resolve_file(file, package.archive.members)
+        resolved = with_extents(resolved, package.archive.members) if is_vmx(package.descriptor_member) else resolved
         resolved = awaited(resolved, file) if package.archive.rest else resolved
         files.append(resolved)
         findings += resolved.findings(file.size_bytes)

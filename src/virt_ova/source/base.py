@@ -77,12 +77,16 @@ class ForwardReader(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """One file of a package: `size` bytes at `offset` of `source`."""
+    """One file of a package: `size` bytes at `offset` of `source`.
+
+    `extents` are the sizes of the files that it was joined of, when each of them has a part of a disk of its own.
+    """
 
     name: MemberName
     source: ByteSource = field(repr=False, compare=False)
     offset: int
     size: int
+    extents: tuple[int, ...] = ()
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes from `offset` within the member.

@@ -131,7 +131,7 @@ class _FolderMembers(Mapping[MemberName, Member]):
             return True
         suffix = PurePosixPath(name).suffix.lower()
         same_stem = PurePosixPath(name).stem == PurePosixPath(self._descriptor).stem
-        return suffix != ".ovf" and (suffix not in {".mf", ".cert"} or same_stem)
+        return suffix not in {".ovf", ".vmx"} and (suffix not in {".mf", ".cert"} or same_stem)
 
 
 def open_directory(path: str) -> Archive:

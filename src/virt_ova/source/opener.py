@@ -30,6 +30,9 @@ position on."""
 Keeps = Callable[[MemberName], bool]
 """Which members are kept in memory when they come from a pipe."""
 
+DESCRIPTORS = (".ovf", ".vmx")
+"""How the name of a descriptor ends."""
+
 _HTTP_URL = re.compile(r"https?://", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -81,7 +84,7 @@ def _standard_input() -> BinaryIO:
 
 
 def _open_url(url: str, keeps: Keeps) -> Archive:
-    if url.partition("?")[0].lower().endswith(".ovf"):
+    if url.partition("?")[0].lower().endswith(DESCRIPTORS):
         raise SourceError(
             "the source is the URL of a lone descriptor, expected that of an OVA",
             code="E_SOURCE_KIND",
@@ -98,7 +101,7 @@ def _open_url(url: str, keeps: Keeps) -> Archive:
 def _open_path(path: str, keeps: Keeps) -> Archive:
     if os.path.isdir(path):  # noqa: PTH112 - false for a path that cannot be examined; opening it tells why
         return open_directory(path)
-    if path.lower().endswith(".ovf"):
+    if path.lower().endswith(DESCRIPTORS):
         return open_descriptor(path)
     return _index(LocalFile.open(path), 0, keeps)
 

@@ -1,15 +1,20 @@
-"""The text descriptor embedded in a sparse extent.
+"""The text descriptor of a VMDK: embedded in a sparse extent, or a file of its own.
 
 It can name other files: flat extents, a parent disk, a change-tracking file. A reader that follows such a name hands
 the package's author any file of the host, so every key is on an allow-list, there is exactly one extent, and no name
 in it is ever opened.
+
+A descriptor that is a file of its own lists the files of the disk (`read_extents`). Their names are handed on as text:
+whoever asks must find them among the members of the package.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
+from virt_ova.disk.vmdk.layout import MAX_CAPACITY_SECTORS
 from virt_ova.errors import DiskError
 from virt_ova.text import quoted
 
@@ -20,9 +25,72 @@ _SPARSE_TYPES: Final = {"streamOptimized", "monolithicSparse"}
 _KEYS: Final = {"version", "encoding", "CID", "parentCID", "isNativeSnapshot", "createType"}
 _SETTING: Final = re.compile(r"(?P<key>[A-Za-z][A-Za-z0-9_.]*)\s*=\s*(?P<quote>\"?)(?P<value>[^\"]*)(?P=quote)\s*")
 _EXTENT: Final = re.compile(
-    r"(?:RW|RDONLY|NOACCESS)\s+[0-9]+\s+(?P<type>[A-Z0-9]+)(?:\s+\"(?P<name>[^\"]*)\"(?:\s+[0-9]+)?)?\s*"
+    r"(?P<access>RW|RDONLY|NOACCESS)\s+(?P<sectors>[0-9]{1,19})\s+(?P<type>[A-Z0-9]+)"
+    r"(?:\s+\"(?P<name>[^\"]*)\"(?:\s+(?P<offset>[0-9]{1,19}))?)?\s*"
 )
 _NO_PARENT: Final = "ffffffff"
+
+LISTING_MAGIC: Final = b"# Disk DescriptorFile"
+"""How a descriptor begins that is a file of its own."""
+
+MAX_EXTENTS: Final = 4096
+"""Most files of one disk: 8 TiB in pieces of 2 GiB."""
+
+_LISTED_TYPES: Final = {
+    "monolithicFlat": "FLAT",
+    "twoGbMaxExtentFlat": "FLAT",
+    "vmfs": "VMFS",
+    "twoGbMaxExtentSparse": "SPARSE",
+}
+"""createType of disks in files of their own, and the type of each extent."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """A file of a disk; `name` is as written."""
+
+    name: str
+    sectors: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extents:
+    """The files of a disk in their order, each sparse or each flat."""
+
+    is_sparse: bool
+    extents: tuple[Extent, ...]
+
+
+def read_extents(data: bytes) -> Extents:
+    """The files that a descriptor lists which is a file of its own.
+
+    Raises:
+        DiskError: a kind of disk that is not read so (``E_DISK_TYPE``), a disk of differences (``E_DISK_PARENT``), a
+            disk that is empty or too large (``E_DISK_SIZE``), or a descriptor that is not understood
+            (``E_DISK_DESCRIPTOR``).
+    """
+    settings, found = _parse(data)
+    _check_parent(settings)
+    create_type = settings.get("createType", "")
+    if create_type not in _LISTED_TYPES:
+        raise DiskError(
+            f"the VMDK descriptor says {quoted(create_type)}, expected one of {', '.join(_LISTED_TYPES)}",
+            code="E_DISK_TYPE",
+            hint="Make it a single file with 'vmware-vdiskmanager -r OLD.vmdk -t 0 NEW.vmdk', or export the machine.",
+        )
+    for extent in found:
+        is_plain = extent["access"] == "RW" and extent["type"] == _LISTED_TYPES[create_type]
+        if not is_plain or int(extent["offset"] or 0) or int(extent["sectors"]) == 0:
+            raise _unknown(f"the extent {quoted(extent[0])}")
+    names = [extent["name"] or "" for extent in found]
+    if not 1 <= len(found) <= MAX_EXTENTS or len({name.casefold() for name in names}) != len(names):
+        raise _unknown(f"{len(found)} extents in {len(set(names))} files")
+    extents = tuple(Extent(name=extent["name"] or "", sectors=int(extent["sectors"])) for extent in found)
+    if (sectors := sum(extent.sectors for extent in extents)) > MAX_CAPACITY_SECTORS:
+        raise DiskError(
+            f"the VMDK descriptor says {sectors} sectors, expected 1 to {MAX_CAPACITY_SECTORS}", code="E_DISK_SIZE"
+        )
+    return Extents(is_sparse=_LISTED_TYPES[create_type] == "SPARSE", extents=extents)
 
 
 def check_descriptor(data: bytes) -> str:
@@ -38,6 +106,15 @@ def check_descriptor(data: bytes) -> str:
         DiskError: a kind of disk that spans files (``E_DISK_TYPE``), a parent (``E_DISK_PARENT``), or a descriptor
             that is not understood (``E_DISK_DESCRIPTOR``).
     """
+    settings, extents = _parse(data)
+    if settings or extents:
+        _check_type(settings, extents)
+        _check_parent(settings)
+    return settings.get("createType", "")
+
+
+def _parse(data: bytes) -> tuple[dict[str, str], list[re.Match[str]]]:
+    """The settings and the extents of a descriptor. Raises `DiskError` for what is not understood."""
     text = data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
     settings: dict[str, str] = {}
     extents: list[re.Match[str]] = []
@@ -49,10 +126,7 @@ def check_descriptor(data: bytes) -> str:
             extents.append(extent)
         else:
             _add_setting(settings, stripped)
-    if settings or extents:
-        _check_type(settings, extents)
-        _check_parent(settings)
-    return settings.get("createType", "")
+    return settings, extents
 
 
 def _add_setting(settings: dict[str, str], line: str) -> None:
