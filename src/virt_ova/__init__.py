@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         VirtOvaError,
     )
     from virt_ova.findings import Finding, Severity
+    from virt_ova.package.as_vmx import describe_as_vmx
     from virt_ova.package.package import Package, PackageDisk, PackageFile, open_package
     from virt_ova.package.verify import Trust, VerifyReport
     from virt_ova.plan.host import HostCapabilities
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     )
     from virt_ova.target.base import BootReport
     from virt_ova.target.registry import open_target
+    from virt_ova.vmx.writer import WrittenVmx
 
 _HOMES: Final = {
     "errors": (
@@ -57,6 +59,7 @@ _HOMES: Final = {
         "TargetError ToolError VirtOvaError"
     ),
     "findings": "Finding Severity",
+    "package.as_vmx": "describe_as_vmx",
     "package.package": "Package PackageDisk PackageFile open_package",
     "package.verify": "Trust VerifyReport",
     "plan.host": "HostCapabilities",
@@ -68,6 +71,7 @@ _HOMES: Final = {
     "stories.install": "InstallResult InstalledDomain InstalledNetwork InstalledVolume install preflight",
     "target.base": "BootReport",
     "target.registry": "open_target",
+    "vmx.writer": "WrittenVmx",
 }
 """The module of every public name but `plan`."""
 
@@ -105,7 +109,9 @@ __all__ = [
     "Trust",
     "VerifyReport",
     "VirtOvaError",
+    "WrittenVmx",
     "convert",
+    "describe_as_vmx",
     "install",
     "open_package",
     "open_target",

@@ -44,7 +44,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     """The document for people. Every text in it comes from the package."""
     manifest = document["manifest"]
     verified = f"{manifest['algorithm']}, {manifest['entries']} entries" if manifest else "none"
-    yield f"{document['kind']}, OVF {document['ovf_version']}, by {document['producer']}, manifest: {verified}"
+    version = f"OVF {document['ovf_version']}" if document["ovf_version"] else "VMX"
+    yield f"{document['kind']}, {version}, by {document['producer']}, manifest: {verified}"
     for system in document["virtual_systems"]:
         yield from _system_lines(system)
     yield from _section("disks", [

@@ -8,7 +8,9 @@ from typing import Final, NoReturn
 from virt_ova.cli.console import Console
 from virt_ova.errors import VirtOvaError
 
-SOURCE_HELP: Final = "an .ova, an .ovf, a folder that holds one, the http(s) URL of an .ova, or - for standard input"
+SOURCE_HELP: Final = (
+    "an .ova, .ovf or .vmx, a folder that holds one, the http(s) URL of an .ova, or - for standard input"
+)
 
 
 class UsageError(VirtOvaError):

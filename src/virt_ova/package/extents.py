@@ -13,7 +13,7 @@ from virt_ova.disk.base import DiskFormat
 from virt_ova.disk.probe import probe
 from virt_ova.disk.vmdk.descriptor import LISTING_MAGIC, MAX_BYTES, Extent, Extents, read_extents
 from virt_ova.disk.vmdk.layout import MAGIC, SPARSE_HEADER, parse_header
-from virt_ova.errors import DiskError, PackageError, SourceError, VirtOvaError
+from virt_ova.errors import DiskError, PackageError, SourceError
 from virt_ova.package.chunks import find_member
 from virt_ova.package.files import Obstacle, PackageFile
 from virt_ova.source.base import Member, MemberName
@@ -22,6 +22,7 @@ from virt_ova.source.names import check_member_name
 from virt_ova.text import quoted
 from virt_ova.units import SECTOR_BYTES
 
+_FINDINGS = {"E_PKG_FILE": "PKG_FILE_MISSING", "E_REF_OUTSIDE": "PKG_REF_OUTSIDE"}
 _GET_ALL = "Get the complete machine, with all files of its folder."
 
 
@@ -42,8 +43,29 @@ def with_extents(file: PackageFile, members: Mapping[MemberName, Member]) -> Pac
         found = [_find(extent, member.name, members) for extent in listing.extents]
         return _joined(file, data, found, listing)
     except (DiskError, PackageError) as exc:
-        obstacle = Obstacle(code=exc.code, finding=_finding_code(exc), message=exc.message, hint=exc.hint)
+        finding = _FINDINGS.get(exc.code, "PKG_DISK_FORMAT")
+        obstacle = Obstacle(code=exc.code, finding=finding, message=exc.message, hint=exc.hint, kind=type(exc))
         return replace(file, obstacle=obstacle)
+
+
+def told_capacity(file: PackageFile) -> int | None:
+    """Size of the guest's disk in `file`, as the headers of its VMDK say; None when they do not, or make no sense.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    if file.obstacle or file.member is None:
+        return None
+    if file.listing and not file.member.extents:
+        return file.size
+    extents = file.chunks or (file.member,)
+    heads = [extent.read_at(0, min(extent.size, SPARSE_HEADER.size)) for extent in extents]
+    if not all(head.startswith(MAGIC) and len(head) == SPARSE_HEADER.size for head in heads):
+        return None
+    try:
+        return sum(parse_header(head).capacity_sectors for head in heads) * SECTOR_BYTES
+    except DiskError:
+        return None
 
 
 def _find(extent: Extent, listing: MemberName, members: Mapping[MemberName, Member]) -> Member:
@@ -107,8 +129,3 @@ def _unfit(member: Member, found: str, expected: str) -> DiskError:
         code="E_DISK_STRUCT",
         hint="The disk is damaged or incomplete: copy all files of the machine's folder again.",
     )
-
-
-def _finding_code(error: VirtOvaError) -> str:
-    known = {"E_PKG_FILE": "PKG_FILE_MISSING", "E_REF_OUTSIDE": "PKG_REF_OUTSIDE"}
-    return known.get(error.code, "PKG_DISK_FORMAT")

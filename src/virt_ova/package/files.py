@@ -40,12 +40,14 @@ class Obstacle:
         finding: code of the finding that tells it beforehand; empty when nothing is wrong with the package.
         message: as in an error.
         hint: as in an error.
+        kind: of the error.
     """
 
     code: str
     finding: str
     message: str
     hint: str = ""
+    kind: type[PackageError | DiskError] = PackageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,8 +106,7 @@ class PackageFile:
         if self.obstacle is None and self.member is not None:
             return self.member
         reason = self.obstacle or _missing(self.name)
-        kind = DiskError if reason.code.startswith("E_DISK_") else PackageError
-        raise kind(reason.message, code=reason.code, hint=reason.hint)
+        raise reason.kind(reason.message, code=reason.code, hint=reason.hint)
 
     def findings(self, declared_size: int | None) -> Iterator[Finding]:
         """What is wrong with it, `declared_size` being the descriptor's ``ovf:size``."""

@@ -18,7 +18,7 @@ from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.package.descriptor import Descriptor, describes, is_vmx, read_descriptor
 from virt_ova.package.disks import PackageDisk, resolve_disk
-from virt_ova.package.extents import with_extents
+from virt_ova.package.extents import told_capacity, with_extents
 from virt_ova.package.files import PackageFile, awaited, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
 from virt_ova.package.passing import PassingHashes
@@ -313,7 +313,10 @@ def _with_disks(package: Package) -> Package:
     by_id = {file.id: file for file in package.files}
     disks, findings = [], list(package.findings)
     for disk in package.envelope.disks:
-        resolved, noticed = resolve_disk(disk, by_id[disk.file_ref] if disk.file_ref else None)
+        file = by_id[disk.file_ref] if disk.file_ref else None
+        if file and is_vmx(package.descriptor_member):
+            disk = replace(disk, capacity_bytes=told_capacity(file))  # noqa: PLW2901 - a VMX leaves it to the image
+        resolved, noticed = resolve_disk(disk, file)
         disks.append(resolved)
         findings += noticed
     return replace(package, disks=tuple(disks), findings=tuple(findings))

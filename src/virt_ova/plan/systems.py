@@ -92,7 +92,7 @@ def _hardware(system: VirtualSystem, ledger: Ledger) -> VirtualHardware:
 
 def _name(system: VirtualSystem, identity: PackageIdentity, options: InstallOptions, *, is_only: bool) -> str:
     """The user's name; for one of several machines with the system's behind it; else the package's."""
-    own = system.name or system.id or identity.name.removesuffix(".ova").removesuffix(".ovf")
+    own = system.name or system.id or identity.name.removesuffix(".ova").removesuffix(".ovf").removesuffix(".vmx")
     if options.name is None:
         return machine_name(own)
     chosen = check_name(options.name)

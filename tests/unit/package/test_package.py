@@ -93,7 +93,7 @@ def test_everything_is_closed_at_the_end_and_on_failure(tmp_path: Path) -> None:
 def test_there_must_be_exactly_one_descriptor(tmp_path: Path, names: Sequence[str], found: str, hint: str) -> None:
     error = refusal(tmp_path, [("x", b""), *((name, OVF) for name in names)])
     assert (error.code, error.hint) == ("E_PKG_OVF", hint)
-    assert error.message == f"found {found}, expected exactly one descriptor (.ovf) at the top of the package"
+    assert error.message == f"found {found}, expected exactly one descriptor (.ovf or .vmx) at the top of the package"
 
 
 def test_a_folder_with_two_descriptors_needs_the_path_of_one(tmp_path: Path) -> None:

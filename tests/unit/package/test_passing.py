@@ -78,7 +78,7 @@ class TestOrder:
         assert isinstance(error, SourceError)
         assert (error.code, error.hint, error.where) == ("E_PIPE_ORDER", SAVE, "open file")
         assert error.message == (
-            "found 'a1.vmdk' before any descriptor, expected the descriptor (.ovf) first where a package "
+            "found 'a1.vmdk' before any descriptor, expected the descriptor (.ovf or .vmx) first where a package "
             "can only be read from front to back"
         )
 
