@@ -76,7 +76,9 @@ class TestBadPackages:
         self.refuse(ova, "E_TAR_TRUNCATED", message, "The file is incomplete: copy or download it again.")
 
     def test_no_descriptor(self, tmp_path: Path) -> None:
-        message = f"{tmp_path}/a.ova: found none, expected exactly one descriptor (.ovf or .vmx) at the top of the package"
+        message = (
+            f"{tmp_path}/a.ova: found none, expected exactly one descriptor (.ovf or .vmx) at the top of the package"
+        )
         hint = "This is another kind of tar, or an OVA that was packed with a folder around its files."
         self.refuse_members(tmp_path, small_members()[1:], "E_PKG_OVF", message, hint)
 

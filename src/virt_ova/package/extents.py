@@ -6,7 +6,7 @@ ever opened. Sizes must be those that the descriptor says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from virt_ova.disk.base import DiskFormat
@@ -26,26 +26,50 @@ _FINDINGS = {"E_PKG_FILE": "PKG_FILE_MISSING", "E_REF_OUTSIDE": "PKG_REF_OUTSIDE
 _GET_ALL = "Get the complete machine, with all files of its folder."
 
 
-def with_extents(file: PackageFile, members: Mapping[MemberName, Member]) -> PackageFile:
-    """`file`, with the extents in its place when it is a descriptor that lists some. What is wrong is its `Obstacle`.
+def with_extents(files: Sequence[PackageFile], members: Mapping[MemberName, Member]) -> list[PackageFile]:
+    """`files`, each descriptor that lists extents with these in its place. What is wrong is the file's `Obstacle`.
+
+    A member has the bytes of one file only: a small package could else make many large disks.
 
     Raises:
-        SourceError: the file cannot be read.
+        SourceError: a file cannot be read.
     """
+    resolved: list[PackageFile] = []
+    owners: dict[MemberName, str] = {}
+    for file in files:
+        try:
+            whole = _with_extents(file, members)
+            _check_owners(whole, owners)
+        except (DiskError, PackageError) as exc:
+            finding = _FINDINGS.get(exc.code, "PKG_DISK_FORMAT")
+            obstacle = Obstacle(code=exc.code, finding=finding, message=exc.message, hint=exc.hint, kind=type(exc))
+            whole = replace(file, obstacle=obstacle)
+        resolved.append(whole)
+    return resolved
+
+
+def _with_extents(file: PackageFile, members: Mapping[MemberName, Member]) -> PackageFile:
+    """Raises `DiskError`, `PackageError`, `SourceError`."""
     member = file.member
-    if member is None or file.compression or member.size > MAX_BYTES:
+    if member is None or member.size > MAX_BYTES:
         return file
     data = member.read()
     if not data.startswith(LISTING_MAGIC):
         return file
-    try:
-        listing = read_extents(data)
-        found = [_find(extent, member.name, members) for extent in listing.extents]
-        return _joined(file, data, found, listing)
-    except (DiskError, PackageError) as exc:
-        finding = _FINDINGS.get(exc.code, "PKG_DISK_FORMAT")
-        obstacle = Obstacle(code=exc.code, finding=finding, message=exc.message, hint=exc.hint, kind=type(exc))
-        return replace(file, obstacle=obstacle)
+    listing = read_extents(data)
+    found = [_find(extent, member.name, members) for extent in listing.extents]
+    return _joined(file, data, found, listing)
+
+
+def _check_owners(file: PackageFile, owners: dict[MemberName, str]) -> None:
+    """Raises `DiskError` when a member of `file` is one of another file, which `owners` names."""
+    for member in file.stored:
+        if (owner := owners.setdefault(member.name, file.id)) != file.id:
+            raise DiskError(
+                f"{quoted(member.name)} has the bytes of {quoted(owner)} and of {quoted(file.id)}, expected one disk",
+                code="E_DISK_OVERLAP",
+                hint="Let each disk of the VMX, and each VMDK descriptor, name files of its own.",
+            )
 
 
 def told_capacity(file: PackageFile) -> int | None:

@@ -299,14 +299,15 @@ def _with_certificate(package: Package) -> Package:
 
 
 def _with_files(package: Package) -> Package:
-    files, findings = [], list(package.findings)
-    for file in package.envelope.files:
-        resolved = resolve_file(file, package.archive.members)
-        resolved = with_extents(resolved, package.archive.members) if is_vmx(package.descriptor_member) else resolved
-        resolved = awaited(resolved, file) if package.archive.rest else resolved
-        files.append(resolved)
-        findings += resolved.findings(file.size_bytes)
-    return replace(package, files=tuple(files), findings=tuple(findings))
+    declared = package.envelope.files
+    files = [resolve_file(file, package.archive.members) for file in declared]
+    if is_vmx(package.descriptor_member):
+        files = with_extents(files, package.archive.members)
+    if package.archive.rest:
+        files = [awaited(resolved, file) for resolved, file in zip(files, declared, strict=True)]
+    pairs = zip(files, declared, strict=True)
+    findings = [finding for resolved, file in pairs for finding in resolved.findings(file.size_bytes)]
+    return replace(package, files=tuple(files), findings=(*package.findings, *findings))
 
 
 def _with_disks(package: Package) -> Package:

@@ -46,6 +46,7 @@ class Places:
         self._disk_files = {disk.id: disk.file_ref for disk in envelope.disks}
         self._file_names = file_names
         self._controllers: dict[str, _Controller] = {}
+        self._disks: set[str] = set()
         self._floppies = 0
 
     def write(self, items: Sequence[Item]) -> None:
@@ -85,6 +86,11 @@ class Places:
         return next((number for number in numbers if f"{bus.prefix}{number}" not in used), None)
 
     def _write_drive(self, item: Item) -> None:
+        name = self._content(item)
+        is_disk = item.resource_type in DRIVE_TYPES
+        if is_disk and name and name in self._disks:
+            self._record.dropped(item, f"another drive has its disk {quoted(name)}")
+            return
         controller = self._controllers.get(item.parent) or self._any_controller(item)
         text = item.address_on_parent
         unit = controller.take(int(text) if text.isascii() and text.isdecimal() and len(text) <= len("255") else None)
@@ -92,20 +98,23 @@ class Places:
             self._record.dropped(item, f"controller {controller.key} has no place left")
             return
         key = f"{controller.key}:{unit}"
-        if item.resource_type in DRIVE_TYPES:
-            self._record.device(key, ("deviceType", "disk"), ("fileName", self._disk_name(item)))
-        elif name := self._content(item):
-            name = self._with_suffix(name, _CD_IMAGE)
-            self._record.device(key, ("deviceType", "cdrom-image"), ("fileName", name))
+        if is_disk:
+            self._disks.add(name)
+            name = self._with_suffix(name, _HARD_DISK) if name else self._blank_name(item)
+            self._record.device(key, ("deviceType", "disk"), ("fileName", name))
+        elif name:
+            self._record.device(key, ("deviceType", "cdrom-image"), ("fileName", self._with_suffix(name, _CD_IMAGE)))
         else:
             self._record.device(key, ("deviceType", "atapi-cdrom"), *_EMPTY)
 
     def _any_controller(self, item: Item) -> _Controller:
         """Where a drive goes that names no controller: the first that the machine has, else one that is added."""
-        if self._controllers:
-            return next(iter(self._controllers.values()))
-        self._record.mapped(self._record.label(item), "scsi0", "the package names no controller for it")
-        added = _Controller(key="scsi0", bus=SCSI_BUS, units=_UNITS_OF_OTHERS, taken={SCSI_OWN_UNIT})
+        first = next(iter(self._controllers.values()), None)
+        key = first.key if first else "scsi0"
+        self._record.mapped(self._record.label(item), f"a drive of {key}", "the package names no controller for it")
+        if first:
+            return first
+        added = _Controller(key=key, bus=SCSI_BUS, units=_UNITS_OF_OTHERS, taken={SCSI_OWN_UNIT})
         self._record.device(added.key, ("virtualDev", "lsilogic"))
         self._controllers[""] = added
         return added
@@ -130,9 +139,8 @@ class Places:
                 return self._file_names.get(file_id, "")
         return ""
 
-    def _disk_name(self, item: Item) -> str:
-        if name := self._content(item):
-            return self._with_suffix(name, _HARD_DISK)
+    def _blank_name(self, item: Item) -> str:
+        """A name that no other file has, for the image of a blank disk."""
         taken = {*self._file_names.values(), *self._record.settings.values()}
         name = next(name for number in range(len(taken) + 1) if (name := f"blank{number + 1}.vmdk") not in taken)
         self._record.mapped(

@@ -40,9 +40,11 @@ _INVENTORY_ESCAPE: Final = re.compile(r"%(2f|5c|25)", re.IGNORECASE)
 
 _OF_THE_HOST: Final = re.compile(
     r"(?:\.encoding|config\.version|extendedconfigfile|policy\.vm\S*|virtualhw\.\S+|cleanshutdown|softpoweroff"
+    r"|deploymentplatform|guestosaltname|memallowautoscaledown|memtrimrate|evccompatibilitymode"
     r"|(?:uuid|vc|vm|sched|tools|toolsinstallmanager|isolation|monitor|monitor_control|numa|numvcpus|powertype|migrate"
     r"|vmotion|checkpoint|cpuid|svga|mks|hpet0|vmci0|hgfs|gui|log|replay|unity|proxyapps|snapshot|remotedisplay|disk"
-    r"|vmx|vcpu|time|rtc|mem|memory|cpu|pcibridge\d+|pcislot\d+)\.\S+"
+    r"|vmx|vcpu|time|rtc|mem|memory|cpu|pcibridge\d+|pcislot\d+|toolscripts|chipset|msg|vmci"
+    r"|(?:host|guest|user)cpuid)\.\S+"
     r"|(?:usb|ehci|usb_xhci|sound|floppy\d+|serial\d+|parallel\d+|ethernet\d+|pcipassthru\d+|(?:scsi|sata|ide|nvme)\d+)"
     r"[.:]\S+)",
     re.IGNORECASE,
@@ -61,10 +63,10 @@ def read_vmx(data: bytes) -> Envelope:
     """
     settings = read_settings(data)
     parts = Parts(settings=settings)
+    _check_encryption(parts)
     version = settings.count("virtualHW.version", least=1, most=999)
     if version is None:
         raise bad_value("found none, expected a number, which every VMX has", "virtualHW.version")
-    _check_encryption(parts)
     _read_processors(parts)
     read_drives(parts)
     for number in range(MAX_NICS):

@@ -113,9 +113,8 @@ def _write_processors(record: Record, items: Sequence[Item]) -> None:
 
 
 def _write_nic(record: Record, number: int, item: Item) -> None:
-    if number == MAX_NICS:
-        record.dropped(item, f"VMware has {MAX_NICS} network interfaces in a machine at most")
     if number >= MAX_NICS:
+        record.dropped(item, f"VMware has {MAX_NICS} network interfaces in a machine at most")
         return
     subtype = subtype_of(item.subtypes, NICS)
     if subtype is None:
