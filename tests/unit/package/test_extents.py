@@ -121,7 +121,7 @@ class TestListings:
             (
                 listing('RW 1 FLAT "a-f001.vmdk" 0', kind="fullDevice"),
                 "E_DISK_TYPE",
-                "says 'fullDevice', expected one of",
+                "says 'fullDevice'",
             ),
             (listing('RW 1 FLAT "a-f001.vmdk" 0', kind="monolithicSparse"), "E_DISK_TYPE", "says 'monolithicSparse'"),
             (listing('RW 128 FLAT "a-f001.vmdk" 0', parent="12345678"), "E_DISK_PARENT", "has the parent '12345678'"),
@@ -178,9 +178,9 @@ class TestSparse:
     def test_grains_are_numbered_on(self, tmp_path: Path) -> None:
         with opened(tmp_path, self.extents(256, 384, 200)) as package:
             assert package.disks[0].capacity_bytes == 840 * SECTOR
-            reader = open_disk(package.disks[0].require_member())
-        assert list(reader.block_map.numbers) == [0, 2, 5]
-        assert reader.block_map.capacity_bytes == 840 * SECTOR
+            block_map = open_disk(package.disks[0].require_member()).block_map
+        assert list(block_map.numbers) == [0, 2, 5]
+        assert block_map.capacity_bytes == 840 * SECTOR
 
     def test_an_extent_that_ends_within_a_grain(self, tmp_path: Path) -> None:
         with opened(tmp_path, self.extents(200, 256)) as package, pytest.raises(DiskError) as caught:
@@ -212,14 +212,14 @@ class TestManifest:
     def test_a_changed_listing(self, tmp_path: Path) -> None:
         changed = replaced("a.vmdk", FLAT.replace(b"12345678", b"87654321"))
         with opened(tmp_path, [*changed, ("m.mf", manifest_for(MEMBERS))]) as package:
-            with pytest.raises(DigestError, match="the SHA256 of 'a.vmdk' is"):
+            with pytest.raises(DigestError, match=r"the SHA256 of 'a\.vmdk' is"):
                 package.check_manifest()
             assert not package.verify().is_sound
 
     def test_a_listing_that_the_manifest_lacks(self, tmp_path: Path) -> None:
         short = [member for member in MEMBERS if member[0] != "a.vmdk"]
         with opened(tmp_path, [*MEMBERS, ("m.mf", manifest_for(short))]) as package:
-            with pytest.raises(PackageError, match="the manifest does not list 'a.vmdk'") as caught:
+            with pytest.raises(PackageError, match=r"the manifest does not list 'a\.vmdk'") as caught:
                 package.check_manifest()
             assert caught.value.code == "E_MANIFEST_COVERAGE"
 
