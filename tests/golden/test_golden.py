@@ -1,5 +1,6 @@
-"""Whole descriptors and what becomes of them: input.ovf or .vmx -> plan.json, domain.xml (one per machine), qemu.txt; of an
-OVF also machine.vmx.
+"""Whole descriptors and what becomes of them: input.ovf or .vmx -> plan.json, domain.xml (one per machine), qemu.txt.
+
+Of an OVF also machine.vmx.
 
 Run with VIRT_OVA_REGENERATE=1 to write the outputs anew, and review the difference.
 """

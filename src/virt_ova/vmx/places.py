@@ -97,7 +97,7 @@ class Places:
         if unit is None:
             self._record.dropped(item, f"controller {controller.key} has no place left")
             return
-        key = f"{controller.key}:{unit}"
+        key = self._record.keys[item.instance_id] = f"{controller.key}:{unit}"
         if is_disk:
             self._disks.add(name)
             name = self._with_suffix(name, _HARD_DISK) if name else self._blank_name(item)

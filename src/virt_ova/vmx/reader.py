@@ -12,6 +12,7 @@ from typing import Final
 from virt_ova.errors import DescriptorError
 from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import (
+    BootDevice,
     Envelope,
     Item,
     Network,
@@ -26,13 +27,12 @@ from virt_ova.units import MIB
 from virt_ova.vmx.drives import read_drives
 from virt_ova.vmx.parts import Parts
 from virt_ova.vmx.settings import Settings, bad_value, read_settings, unescape
-from virt_ova.vmx.words import NICS, SOUND, TPM, USB, VMCI, VMXNET2_FEATURES, os_type
+from virt_ova.vmx.words import BOOT, BOOT_ORDER, DISK_ORDER, NICS, SOUND, TPM, USB, VMCI, VMXNET2_FEATURES, os_type
 
 MAX_NICS: Final = 10
 MAX_SERIAL: Final = 32
 MAX_PARALLEL: Final = 3
 MAX_PASSTHROUGH: Final = 16
-BOOT_ORDER: Final = "bios.bootOrder"
 SECURE_BOOT: Final = "uefi.secureBoot.enabled"
 
 _INVENTORY_ESCAPE: Final = re.compile(r"%(2f|5c|25)", re.IGNORECASE)
@@ -90,12 +90,10 @@ def _system(settings: Settings, version: int, items: tuple[Item, ...]) -> Virtua
     config = {"firmware": settings.word("firmware") or "bios"}
     if settings.flag(SECURE_BOOT):
         config[SECURE_BOOT] = "true"
-    boot_order = settings.text(BOOT_ORDER)
     hardware = VirtualHardware(
         system_types=(f"vmx-{version:02}",),
         items=items,
         config=config,
-        extra_config={BOOT_ORDER: boot_order} if boot_order else {},
     )
     name = _name(settings)
     return VirtualSystem(
@@ -104,8 +102,26 @@ def _system(settings: Settings, version: int, items: tuple[Item, ...]) -> Virtua
         annotation=settings.text("annotation"),
         os=OperatingSystem(type=os_type(settings.text("guestOS"))),
         hardware=(hardware,),
+        boot=_boot(settings, items),
         where="VMX",
     )
+
+
+def _boot(settings: Settings, items: tuple[Item, ...]) -> tuple[BootDevice, ...]:
+    """What to boot from. ``hdd`` stands for all disks, in an order of their own if there is one."""
+    by_key = {item.element_name: item.instance_id for item in items}
+    disks = [by_key[key] for key in map(str.strip, settings.word(DISK_ORDER).split(",")) if key in by_key]
+    words = settings.word(BOOT_ORDER).removeprefix("allow:").split(",")
+    steps: list[BootDevice] = []
+    for word in map(str.strip, words):
+        kind = BOOT.get(word.rstrip("0123456789"), "")
+        if kind == BOOT["hdd"]:
+            steps += (
+                BootDevice(kind=kind, instance_id=by_key[disk]) for disk in map(str.strip, disks) if disk in by_key
+            )
+        if kind:
+            steps.append(BootDevice(kind=kind, instance_id=by_key.get(word, "")))
+    return tuple(steps)
 
 
 def _name(settings: Settings) -> str:

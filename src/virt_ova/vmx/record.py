@@ -11,10 +11,11 @@ from virt_ova.text import printable, quoted
 
 @dataclass(kw_only=True, slots=True)
 class Record:
-    """The settings and findings so far."""
+    """The settings and findings so far; `keys` gives the device of an item, by its InstanceID."""
 
     settings: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, value: str) -> None:
         """Add a setting."""

@@ -43,6 +43,12 @@ NVME: Final = "vmware.nvme.controller"
 TPM: Final = "vmware.vtpm"
 VMCI: Final = "vmware.vmci"
 
+BOOT: Final = {"hdd": "disk", "cdrom": "cdrom", "floppy": "floppy", "ethernet": "net"}
+"""Words of `BOOT_ORDER`, network cards without their number, to `virt_ova.ovf.envelope.BootDevice.kind`."""
+
+BOOT_ORDER: Final = "bios.bootOrder"
+DISK_ORDER: Final = "bios.hddOrder"
+
 OTHER_SPELLINGS: Final = {
     "lsisas1068": "lsilogicsas", "pvscsi": "virtualscsi", "vmpvscsi": "virtualscsi",
     "pcnet": "pcnet32", "vlance": "pcnet32", "82545em": "e1000",

@@ -19,10 +19,22 @@ from virt_ova.ovf.hardware import cpu_count, firmware, host_reference, items_of,
 from virt_ova.text import printable, quoted
 from virt_ova.units import GIB, MIB
 from virt_ova.vmx.places import Places
-from virt_ova.vmx.reader import BOOT_ORDER, MAX_NICS, MAX_PARALLEL, MAX_SERIAL, SECURE_BOOT
+from virt_ova.vmx.reader import MAX_NICS, MAX_PARALLEL, MAX_SERIAL, SECURE_BOOT
 from virt_ova.vmx.record import Record
 from virt_ova.vmx.settings import format_settings
-from virt_ova.vmx.words import NICS, SOUND, TPM, USB, VMCI, VMXNET2_FEATURES, guest_os, subtype_of
+from virt_ova.vmx.words import (
+    BOOT,
+    BOOT_ORDER,
+    DISK_ORDER,
+    NICS,
+    SOUND,
+    TPM,
+    USB,
+    VMCI,
+    VMXNET2_FEATURES,
+    guest_os,
+    subtype_of,
+)
 
 DEFAULT_VERSION = 13
 """Virtual hardware where the package names none of VMware's: vSphere 6.5's, the first with NVMe and secure boot."""
@@ -67,7 +79,8 @@ def write_vmx(
     for number, item in enumerate(nics(items)):
         _write_nic(record, number, item)
     _write_devices(record, items)
-    _write_extras(record, hardware, file_names)
+    _write_boot(record, system)
+    _write_variables(record, hardware, file_names)
     return WrittenVmx(text=format_settings(record.settings.items()), findings=tuple(record.findings))
 
 
@@ -125,7 +138,8 @@ def _write_nic(record: Record, number: int, item: Item) -> None:
     if model == "vmxnet2":
         settings.append(("features", str(VMXNET2_FEATURES)))
     network = printable(next(iter(item.connections), "")) or "VM Network"
-    record.device(f"ethernet{number}", *settings, ("networkName", network), ("addressType", "generated"))
+    key = record.keys[item.instance_id] = f"ethernet{number}"
+    record.device(key, *settings, ("networkName", network), ("addressType", "generated"))
 
 
 def _write_devices(record: Record, items: Sequence[Item]) -> None:
@@ -172,10 +186,24 @@ def _write_sound(record: Record, item: Item) -> None:
     record.device("sound", *([("virtualDev", model)] if model else []), ("autodetect", "TRUE"))
 
 
-def _write_extras(record: Record, hardware: VirtualHardware, file_names: Mapping[str, str]) -> None:
-    """The boot order and the firmware's variables, where the package has them in VMware's way."""
-    if boot_order := hardware.extra_config.get(BOOT_ORDER):
-        record.put(BOOT_ORDER, boot_order)
+def _write_boot(record: Record, system: VirtualSystem) -> None:
+    """The boot order: kinds of drives and single network cards, and which disk of several."""
+    words, disks = [], []
+    for step in system.boot:
+        key = record.keys.get(step.instance_id, "")
+        kind = "net" if key.startswith("ethernet") else step.kind
+        word = next((word for word, name in BOOT.items() if name == kind), "")
+        if kind == BOOT["hdd"] and key:
+            disks.append(key)
+        words.append((key or f"{word}0") if kind == BOOT["ethernet"] else word)
+    if order := ",".join(dict.fromkeys(filter(None, words))):
+        record.put(BOOT_ORDER, order)
+    if disks:
+        record.put(DISK_ORDER, ",".join(disks))
+
+
+def _write_variables(record: Record, hardware: VirtualHardware, file_names: Mapping[str, str]) -> None:
+    """The file of the firmware's variables, where the package has one in VMware's way."""
     reference = host_reference(hardware.extra_config.get("nvram", ""))
     if reference and reference.id in file_names:
         record.put("nvram", file_names[reference.id])

@@ -6,7 +6,17 @@ import pytest
 
 from tests.build.vmware import SETTINGS, lines, vmx
 from virt_ova.errors import DescriptorError
-from virt_ova.ovf.envelope import Disk, Envelope, File, Item, Network, ResourceType, VirtualHardware, VirtualSystem
+from virt_ova.ovf.envelope import (
+    BootDevice,
+    Disk,
+    Envelope,
+    File,
+    Item,
+    Network,
+    ResourceType,
+    VirtualHardware,
+    VirtualSystem,
+)
 from virt_ova.ovf.hardware import firmware
 from virt_ova.vmx.reader import read_vmx
 from virt_ova.vmx.words import guest_os, os_type
@@ -91,8 +101,17 @@ class TestMachine:
     def test_a_name_as_vcenter_writes_it(self) -> None:
         assert system_of(read(displayName="a%2fb%5C%25 |22c|22 100%")).name == 'a/b\\% "c" 100%'
 
-    def test_the_boot_order_is_kept_for_who_writes_a_vmx(self) -> None:
-        assert hardware_of(read({"bios.bootOrder": "cdrom,hdd"})).extra_config == {"bios.bootOrder": "cdrom,hdd"}
+    def test_the_boot_order(self) -> None:
+        disks = {"scsi0:0.present": "TRUE", "scsi0:0.fileName": "a", "scsi0:1.present": "TRUE", "scsi0:1.fileName": "b"}
+        envelope = read({**disks, "bios.bootOrder": "allow:CDROM, hdd,ethernet0,x", "bios.hddOrder": "scsi0:1,sata9:9"})
+        ids = {item.element_name: item.instance_id for item in hardware_of(envelope).items}
+        assert system_of(envelope).boot == (
+            BootDevice(kind="cdrom"),
+            BootDevice(kind="disk", instance_id=ids["scsi0:1"]),
+            BootDevice(kind="disk"),
+            BootDevice(kind="net", instance_id=ids["ethernet0"]),
+        )
+        assert system_of(read()).boot == ()
 
     def test_keys_and_words_in_any_letter_case(self) -> None:
         data = vmx("disk.vmdk").upper().replace(b"DISK.VMDK", b"disk.vmdk")

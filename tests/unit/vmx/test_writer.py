@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from virt_ova.ovf.envelope import (
+    BootDevice,
     Disk,
     Envelope,
     Item,
@@ -101,13 +102,33 @@ class TestMachine:
 
     def test_firmware_and_what_vmware_keeps_beside_it(self) -> None:
         config = {"firmware": "efi", "bootOptions.efiSecureBootEnabled": "true"}
-        extra = {"nvram": "ovf:/file/iso", "bios.bootOrder": "cdrom", "tools.x": "y"}
+        extra = {"nvram": "ovf:/file/iso", "tools.x": "y"}
         result = written(config=config, extra_config=extra)
         assert shown(result, "firmware", "uefi", "nvram", "bios", "tools") == {
             "firmware": "efi",
             "uefi.secureBoot.enabled": "TRUE",
-            "bios.bootOrder": "cdrom",
             "nvram": "c.iso",
+        }
+
+    def test_the_boot_order(self) -> None:
+        boot = (
+            BootDevice(kind="net", instance_id="6"),
+            BootDevice(kind="disk", instance_id="5"),
+            BootDevice(kind="cdrom"),
+            BootDevice(kind="disk"),
+            BootDevice(kind="floppy"),
+            BootDevice(kind="", instance_id="9"),
+        )
+        result = written(
+            item(3, SCSI, "lsilogic"),
+            item(4, 17, parent="3", host_resources=("ovf:/disk/d1",)),
+            item(5, 17, parent="3", host_resources=("ovf:/disk/d2",)),
+            item(6, 10, "e1000"),
+            system=VirtualSystem(id="vm", name="vm", boot=boot),
+        )
+        assert shown(result, "bios.") == {
+            "bios.bootOrder": "ethernet0,hdd,cdrom,floppy",
+            "bios.hddOrder": "scsi0:1",
         }
 
     def test_text_that_could_be_settings(self) -> None:
