@@ -116,9 +116,7 @@ def _boot(settings: Settings, items: tuple[Item, ...]) -> tuple[BootDevice, ...]
     for word in map(str.strip, words):
         kind = BOOT.get(word.rstrip("0123456789"), "")
         if kind == BOOT["hdd"]:
-            steps += (
-                BootDevice(kind=kind, instance_id=by_key[disk]) for disk in map(str.strip, disks) if disk in by_key
-            )
+            steps += (BootDevice(kind=kind, instance_id=disk) for disk in disks)
         if kind:
             steps.append(BootDevice(kind=kind, instance_id=by_key.get(word, "")))
     return tuple(steps)

@@ -12,6 +12,7 @@ from tests.build.disks import KIB, SECTOR, copy_to, qemu_img, random_disk, spars
 from tests.build.ova import build_folder, build_ova, descriptor, manifest_for
 from tests.build.vmware import build_machine, vmx
 from virt_ova.disk.opener import open_disk
+from virt_ova.disk.vmdk.layout import MAGIC
 from virt_ova.errors import DigestError, DiskError, PackageError, VirtOvaError
 from virt_ova.package.package import Package, open_package
 from virt_ova.package.verify import Trust
@@ -178,7 +179,9 @@ class TestSparse:
     def test_grains_are_numbered_on(self, tmp_path: Path) -> None:
         with opened(tmp_path, self.extents(256, 384, 200)) as package:
             assert package.disks[0].capacity_bytes == 840 * SECTOR
-            block_map = open_disk(package.disks[0].require_member()).block_map
+            reader = open_disk(package.disks[0].require_member())
+            block_map = reader.block_map
+        assert (reader.format, list(reader.zero_ordinals())) == ("vmdk-sparse", [])
         assert list(block_map.numbers) == [0, 2, 5]
         assert block_map.capacity_bytes == 840 * SECTOR
 
@@ -195,6 +198,13 @@ class TestSparse:
         found = refusal(tmp_path, members)
         assert found[0] == "E_DISK_STRUCT"
         assert found[1].endswith("found an extent of 256 sectors, expected one of 384 sectors")
+
+    def test_a_header_that_makes_no_sense_tells_no_capacity(self, tmp_path: Path) -> None:
+        bad = MAGIC + bytes(600)
+        with opened(tmp_path, [("m.vmx", vmx("a.vmdk")), ("a.vmdk", bad)]) as package:
+            assert (package.disks[0].capacity_bytes, package.disks[0].format) == (None, "vmdk-sparse")
+            with pytest.raises(DiskError):
+                open_disk(package.disks[0].require_member())
 
     def test_what_is_no_extent(self, tmp_path: Path) -> None:
         members = self.extents(256, 256)
