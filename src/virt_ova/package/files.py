@@ -197,7 +197,7 @@ def _checked(href: str) -> MemberName:
         raise PackageError(
             f"the file {quoted(href)} could lie outside the package, expected a plain name such as 'disk1.vmdk'",
             code="E_REF_OUTSIDE",
-            hint="Put it beside the descriptor and change its href to the file's name.",
+            hint="Put it beside the descriptor, and change its href (or fileName, in a VMX) to the file's name.",
         ) from exc
 
 

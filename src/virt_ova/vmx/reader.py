@@ -225,6 +225,9 @@ def _read_device(parts: Parts, key: str, resource_type: ResourceType, *subtypes:
 
 def _note_unused(parts: Parts) -> None:
     """Say once what of the VMX is not kept."""
+    if parts.settings.text("checkpoint.vmState"):
+        message = "the machine is suspended: what its memory held is not taken over, as after a power cut"
+        parts.note("VMX_SUSPENDED", message, "checkpoint.vmState")
     if nvram := parts.settings.text("nvram"):
         message = f"the firmware's variables in {quoted(nvram)} are not taken over: the machine gets new ones"
         parts.note("VMX_NVRAM", message, "nvram", Severity.INFO)

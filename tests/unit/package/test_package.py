@@ -135,13 +135,16 @@ def test_errors_in_the_descriptor_name_it(tmp_path: Path) -> None:
     assert caught.value.where.startswith("a.ovf")
 
 
-def test_a_descriptor_of_gigabytes_is_not_read(tmp_path: Path) -> None:
-    with (tmp_path / "a.ovf").open("wb") as file:
+@pytest.mark.parametrize(
+    ("name", "code", "most"), [("a.ovf", "E_OVF_LIMIT", 4194304), ("a.vmx", "E_VMX_LIMIT", 1048576)]
+)
+def test_a_descriptor_of_gigabytes_is_not_read(tmp_path: Path, name: str, code: str, most: int) -> None:
+    with (tmp_path / name).open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(DescriptorError) as caught:
         open_package(tmp_path)
-    assert caught.value.code == "E_OVF_LIMIT"
-    assert str(caught.value) == "a.ovf: the descriptor has 1099511627776 bytes, expected at most 4194304"
+    assert caught.value.code == code
+    assert str(caught.value) == f"{name}: the descriptor has 1099511627776 bytes, expected at most {most}"
 
 
 def test_a_missing_file_does_not_stop_a_look(tmp_path: Path) -> None:

@@ -510,9 +510,10 @@ def test_a_host_that_is_no_name() -> None:
     assert caught.value.message.startswith("'http://a..b/a.ova' cannot be read: encoding with 'idna' codec failed")
 
 
-def test_a_lone_descriptor_is_refused(server: WebServer) -> None:
+@pytest.mark.parametrize("name", ["a.OVF", "a.vmx"])
+def test_a_lone_descriptor_is_refused(server: WebServer, name: str) -> None:
     with pytest.raises(SourceError) as caught:
-        open_archive(server.url("/a.OVF?x=1"))
+        open_archive(server.url(f"/{name}?x=1"))
     assert caught.value.code == "E_SOURCE_KIND"
     assert caught.value.message == "the source is the URL of a lone descriptor, expected that of an OVA"
     assert caught.value.hint == "Download the descriptor and its files into a folder, and give the folder's path."

@@ -327,6 +327,11 @@ class TestFindings:
         message = "the firmware's variables in 'a.nvram' are not taken over: the machine gets new ones"
         assert notes(read(nvram="a.nvram")) == [("VMX_NVRAM", "nvram", message)]
 
+    def test_a_suspended_machine(self) -> None:
+        message = "the machine is suspended: what its memory held is not taken over, as after a power cut"
+        assert notes(read({"checkpoint.vmState": "a.vmss"})) == [("VMX_SUSPENDED", "checkpoint.vmState", message)]
+        assert notes(read({"checkpoint.vmState": ""})) == []
+
     def test_a_machine_with_encrypted_secrets(self) -> None:
         message = "a part of the settings is encrypted and cannot be read"
         found = notes(read({"encryption.keySafe": "vmware:key", "encryption.data": "abc"}))
