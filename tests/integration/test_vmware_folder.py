@@ -13,7 +13,7 @@ import virt_ova
 from tests.build.command import command, environment, error_lines, json_of
 from tests.build.command import virt_ova as run_virt_ova
 from tests.build.disks import KIB, guest_bytes, qemu_img, random_disk
-from tests.build.ova import build_folder, build_ova
+from tests.build.ova import build_folder, build_ova, manifest_for
 from tests.build.small import small_members, small_ova
 from tests.build.vmware import CONVERTER, build_machine, vmx, with_vmware
 from virt_ova.source.pipe import SAVE_FIRST
@@ -33,10 +33,12 @@ class TestInstall:
     )
     def test_in_a_folder(self, tmp_path: Path, raw: Path, subformat: str) -> None:
         machine = build_machine(tmp_path / "vm", raw, subformat)
+        members = [(path.name, path.read_bytes()) for path in machine.iterdir()]
+        (machine / "old machine.mf").write_bytes(manifest_for(members))
         options = virt_ova.InstallOptions(disk_mode=virt_ova.DiskMode.TRANSPLANT)
         result = virt_ova.install(machine, f"dir:{tmp_path}/m", options=options)
         (domain,), (volume,) = result.domains, result.volumes
-        assert (domain.name, volume.capacity_bytes) == ("old machine", SIZE)
+        assert (domain.name, volume.capacity_bytes, result.trust) == ("old machine", SIZE, virt_ova.Trust.DIGESTS)
         assert volume.mode == ("transplant" if subformat == "streamOptimized" else "expand")
         assert "identical" in qemu_img("compare", "-f", "raw", raw, volume.path)
         text = (tmp_path / "m" / "old machine" / "domain.xml").read_text()

@@ -25,7 +25,6 @@ class _Controller:
     """A controller that is written; `taken` are the places of its drives."""
 
     key: str
-    bus: Bus
     units: int
     taken: set[int] = field(default_factory=set)
 
@@ -63,19 +62,22 @@ class Places:
         if number is None:
             self._record.dropped(item, f"VMware has {bus.controllers} {bus.prefix} controllers in a machine at most")
             return
-        controller = _Controller(key=f"{bus.prefix}{number}", bus=bus, units=bus.units)
+        controller = _Controller(key=f"{bus.prefix}{number}", units=bus.units)
         self._controllers[item.instance_id] = controller
-        if bus is not SCSI_BUS:
-            if bus is not IDE:
-                self._record.device(controller.key)
-            return
+        if bus is SCSI_BUS:
+            self._write_scsi(item, controller)
+        elif bus is not IDE:  # which is there when a drive is
+            self._record.device(controller.key)
+
+    def _write_scsi(self, item: Item, controller: _Controller) -> None:
+        """A SCSI controller of the model that VMware has, if it has one."""
         subtype = subtype_of(item.subtypes, SCSI)
         if subtype is None and item.subtypes:
             subtype = "lsilogic"
             self._record.mapped(self._record.label(item), subtype, "VMware has no such controller")
         model = next((model for model, word in SCSI.items() if word == subtype), "")
         controller.taken.add(SCSI_OWN_UNIT)
-        controller.units = bus.units if model == "pvscsi" else _UNITS_OF_OTHERS
+        controller.units = controller.units if model == "pvscsi" else _UNITS_OF_OTHERS
         self._record.device(controller.key, *([("virtualDev", model)] if model else []))
 
     def _number(self, item: Item, bus: Bus) -> int | None:
@@ -114,7 +116,7 @@ class Places:
         self._record.mapped(self._record.label(item), f"a drive of {key}", "the package names no controller for it")
         if first:
             return first
-        added = _Controller(key=key, bus=SCSI_BUS, units=_UNITS_OF_OTHERS, taken={SCSI_OWN_UNIT})
+        added = _Controller(key=key, units=_UNITS_OF_OTHERS, taken={SCSI_OWN_UNIT})
         self._record.device(added.key, ("virtualDev", "lsilogic"))
         self._controllers[""] = added
         return added
