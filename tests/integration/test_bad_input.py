@@ -267,7 +267,10 @@ class TestBadWishes:
             (["inspect", "a.ova", "--js"], "unrecognized arguments: --js", "Run 'virt-ova --help'."),
             (
                 ["install", "a.ova", "--network", "lan"],
-                "--network 'lan': expected 'OVF NAME=TARGET', where TARGET is network:NAME, bridge:NAME, user or none",
+                (
+                    "--network 'lan': expected 'OVF NAME=TARGET', where TARGET is network:NAME, bridge:NAME, user, none, "
+                    "private[:NAME] or shared[:NAME]"
+                ),
                 "Run 'virt-ova --help'.",
             ),
             (

@@ -135,11 +135,16 @@ class TestInspect:
         assert (document["kind"], document["ovf_version"], document["producer"]) == ("vmx", "", "vmware")
         assert document["descriptor"]["name"] == "old machine.vmx"
 
-    def test_two_descriptors(self, tmp_path: Path) -> None:
+    def test_an_ovf_beside_it_is_the_descriptor(self, tmp_path: Path) -> None:
         build_folder(tmp_path / "p", [*small_members(), ("a.vmx", vmx("a1.vmdk"))])
+        document = json_of(run_virt_ova("inspect", "--json", tmp_path / "p"))
+        assert (document["kind"], document["descriptor"]["name"]) == ("ovf", "a.ovf")
+
+    def test_two_descriptors(self, tmp_path: Path) -> None:
+        build_folder(tmp_path / "p", [("a.vmx", vmx("a1.vmdk")), ("b.vmx", vmx("a1.vmdk"))])
         done = run_virt_ova("inspect", tmp_path / "p")
         message = (
-            f"{tmp_path}/p: found 'a.ovf', 'a.vmx', "
+            f"{tmp_path}/p: found 'a.vmx', 'b.vmx', "
             "expected exactly one descriptor (.ovf or .vmx) at the top of the package"
         )
         assert done.stderr == error_lines("E_PKG_OVF", message, "Give the path of the descriptor.")

@@ -97,8 +97,13 @@ def _read_ovf(archive: Archive, member: Member, data: bytes, locale: str) -> Des
 
 
 def _find(archive: Archive) -> Member:
-    """The only descriptor; those in sub-folders do not count, as names in it are relative to the descriptor."""
-    names = [name for name in archive.members if "/" not in name and name.lower().endswith(DESCRIPTORS)]
+    """The only OVF, else the only VMX; those in sub-folders do not count, as names in it are relative to it.
+
+    A VMX beside an OVF is not looked at, as if it were any other file.
+    """
+    top = [name for name in archive.members if "/" not in name]
+    by_kind = ([name for name in top if name.lower().endswith(kind)] for kind in DESCRIPTORS)
+    names = next(filter(None, by_kind), [])
     if len(names) == 1:
         return archive.members[names[0]]
     if not names and archive.rest and archive.rest.waiting:
