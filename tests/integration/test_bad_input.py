@@ -268,8 +268,8 @@ class TestBadWishes:
             (
                 ["install", "a.ova", "--network", "lan"],
                 (
-                    "--network 'lan': expected 'OVF NAME=TARGET', where TARGET is network:NAME, bridge:NAME, user, none, "
-                    "private[:NAME] or shared[:NAME]"
+                    "--network 'lan': expected 'OVF NAME=TARGET', where TARGET is network:NAME, bridge:NAME, user, "
+                    "none, private[:NAME] or shared[:NAME]"
                 ),
                 "Run 'virt-ova --help'.",
             ),
