@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from virt_ova.findings import Finding, Severity
     from virt_ova.package.as_vmx import describe_as_vmx
     from virt_ova.package.package import Package, PackageDisk, PackageFile, open_package
-    from virt_ova.package.verify import Trust, VerifyReport
+    from virt_ova.package.verify import Signer, Trust, VerifyReport
     from virt_ova.plan.host import HostCapabilities
     from virt_ova.plan.machine import Connection, ConnectionKind, Machine
     from virt_ova.plan.options import InstallOptions
     from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan
+    from virt_ova.policy import TrustAnchor, TrustPolicy
     from virt_ova.progress import Monitor
     from virt_ova.stories.convert import ConvertResult, convert
     from virt_ova.stories.install import (
@@ -61,11 +62,12 @@ _HOMES: Final = {
     "findings": "Finding Severity",
     "package.as_vmx": "describe_as_vmx",
     "package.package": "Package PackageDisk PackageFile open_package",
-    "package.verify": "Trust VerifyReport",
+    "package.verify": "Signer Trust VerifyReport",
     "plan.host": "HostCapabilities",
     "plan.machine": "Connection ConnectionKind Machine",
     "plan.options": "InstallOptions",
     "plan.plan": "DiskMode ImageFormat InstallPlan",
+    "policy": "TrustAnchor TrustPolicy",
     "progress": "Monitor",
     "stories.convert": "ConvertResult convert",
     "stories.install": "InstallResult InstalledDomain InstalledNetwork InstalledVolume install preflight",
@@ -102,11 +104,14 @@ __all__ = [
     "PlanError",
     "RollbackError",
     "Severity",
+    "Signer",
     "SourceError",
     "SpaceError",
     "TargetError",
     "ToolError",
     "Trust",
+    "TrustAnchor",
+    "TrustPolicy",
     "VerifyReport",
     "VirtOvaError",
     "WrittenVmx",

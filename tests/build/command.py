@@ -21,9 +21,9 @@ def command(*words: str | Path) -> list[str]:
 
 
 def environment(path: str = WITHOUT_QEMU, **variables: str) -> dict[str, str]:
-    """An environment in which nothing of the user's changes what is printed."""
+    """An environment in which nothing of the user's changes what is printed or allowed."""
     kept = {key: value for key, value in os.environ.items() if key not in _CHANGES_OUTPUT}
-    return {**kept, "PATH": path, **variables}
+    return {**kept, "PATH": path, "XDG_CONFIG_HOME": "/nonexistent", **variables}
 
 
 def virt_ova(
@@ -39,6 +39,20 @@ def virt_ova(
         env=environment(path, **variables),
         timeout=120,
     )
+
+
+def piped(data: bytes, *words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it to its end with `data` on standard input, through a pipe."""
+    with subprocess.Popen(
+        command(*words),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=environment(),
+    ) as run:
+        out, err = run.communicate(data, timeout=120)
+        return subprocess.CompletedProcess(words, run.returncode, out.decode(), err.decode())
 
 
 def error_lines(code: str, message: str, hint: str = "") -> str:

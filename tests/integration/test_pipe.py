@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.command import command, environment, error_lines, json_of
+from tests.build.command import command, environment, error_lines, json_of, piped
 from tests.build.command import virt_ova as run_virt_ova
 from tests.build.disks import KIB, MIB, SECTOR, convert, qemu_img, random_disk, sparse_vmdk
 from tests.build.ova import build_ova, descriptor, manifest_for, with_manifest
@@ -37,15 +37,6 @@ print("peak", peak, file=sys.stderr)
 sys.exit(status)
 """
 TRUNCATED = "The file is incomplete: copy or download it again."
-
-
-def piped(data: bytes, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it with `data` on standard input, through a pipe."""
-    with subprocess.Popen(
-        command(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    ) as run:
-        out, err = run.communicate(data, timeout=120)
-        return subprocess.CompletedProcess(words, run.returncode, out.decode(), err.decode())
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from virt_ova.text import printable
 MAX_ERROR_CHARACTERS: Final = 4000
 """Of one message on stderr, whatever a package put into it."""
 
-_CHOSEN: Final = frozenset({"NETWORK_DEFAULT", "OPTION_DEFAULT"})
+_TOLD_UNASKED: Final = frozenset({"NETWORK_DEFAULT", "OPTION_DEFAULT", "CERT_SIGNER", "CERT_ANCHOR"})
 
 _TRUST: Final = {
     Trust.SIGNED_TRUSTED: "signed by someone who is trusted here",
@@ -124,8 +124,8 @@ def licence(text: str) -> list[str]:
 
 
 def told(findings: Iterable[Finding]) -> list[Finding]:
-    """Those to be told unasked: warnings and errors, and what was chosen because the user did not say."""
-    return [each for each in findings if each.severity is not Severity.INFO or each.code in _CHOSEN]
+    """Those to be told unasked: warnings, errors, what was chosen because the user did not say, and who signed."""
+    return [each for each in findings if each.severity is not Severity.INFO or each.code in _TOLD_UNASKED]
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:

@@ -9,6 +9,7 @@ from virt_ova.cli.console import Console, finding_lines, trust_line
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_image_options, add_no_verify
 from virt_ova.cli.parser import add_source
+from virt_ova.cli.policy import add_trust_options, trust_policy
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.stories.convert import convert
 from virt_ova.text import printable
@@ -22,10 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--disk", metavar="ID", help="which disk, when the package has several")
     add_image_options(parser, has_host=False)
     add_no_verify(parser)
+    add_trust_options(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Convert it."""
+    policy = trust_policy(args)
     with monitor(quiet=console.is_json) as listener:
         result = convert(
             args.source,
@@ -34,6 +37,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             image_format=args.image_format or ImageFormat.QCOW2,
             mode=args.disk_mode or DiskMode.EXPAND,
             verify=not args.no_verify,
+            trust_policy=policy,
             monitor=listener,
         )
     document = {
@@ -43,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "mode": result.mode,
         "capacity_bytes": result.capacity_bytes,
         "trust": result.trust,
+        "signer": asdict(result.signer) if result.signer else None,
         "findings": [asdict(finding) for finding in result.findings],
         "elapsed_seconds": result.elapsed_seconds,
     }

@@ -15,6 +15,7 @@ from virt_ova.cli.given import read_given
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
 from virt_ova.cli.parser import UsageError, add_source
+from virt_ova.cli.policy import add_trust_options, trust_policy
 from virt_ova.cli.report import Report
 from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     add_install_options(parser)
     add_no_verify(parser)
+    add_trust_options(parser)
     parser.add_argument("--plan", metavar="FILE", help="a plan that 'virt-ova plan' printed, perhaps edited")
     parser.add_argument("--start", action="store_true", help="start the machine")
     parser.add_argument(
@@ -85,6 +87,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         start=args.start or args.wait_boot is not None,
         wait_boot_seconds=args.wait_boot,
         verify=not args.no_verify,
+        trust_policy=trust_policy(args),
     )
     uri = args.connect or default_uri()
     plan = from_json(read_given(args.plan, "--plan", most_bytes=MAX_PLAN_BYTES).data) if args.plan else None
@@ -94,6 +97,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         if args.dry_run:
             agreed = preflight(package, uri, options=options, plan=plan)
             lines = ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
+            lines += finding_lines(told(package.signature_findings))
             return json.loads(to_json(agreed)), lines
         with monitor(quiet=console.is_json) as listener:
             result = install(package, uri, options=options, plan=plan, monitor=listener)

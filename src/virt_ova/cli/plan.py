@@ -33,8 +33,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         plan = plan_install(package, options, host=_host(args))
         if options.strict:
             check_strict((*package.findings, *plan.findings))
+        signed = package.signature_findings
     console.json(json.loads(to_json(plan)))
-    for line in finding_lines(told(plan.findings)):
+    for line in finding_lines(told((*signed, *plan.findings))):
         say(line.strip())
     return 0
 

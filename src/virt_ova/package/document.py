@@ -6,6 +6,7 @@ Values are what the package says, unescaped, because JSON escapes for itself; me
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from virt_ova.findings import Finding
@@ -64,6 +65,7 @@ def verify_document(report: VerifyReport) -> Document:
     """What a verification saw."""
     return {
         "trust": report.trust,
+        "signer": asdict(report.signer) if report.signer else None,
         "files": [{"name": file.name, "algorithm": file.algorithm, "ok": file.ok} for file in report.files],
         "findings": [_finding(finding) for finding in report.findings],
     }

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from virt_ova.errors import PackageError
 from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import Envelope
+from virt_ova.package.companions import find_companion, read_capped
 from virt_ova.package.descriptor import Descriptor, describes, is_vmx, read_descriptor
 from virt_ova.package.disks import PackageDisk, resolve_disk
 from virt_ova.package.extents import told_capacity, with_extents
@@ -23,6 +24,8 @@ from virt_ova.package.files import PackageFile, awaited, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
 from virt_ova.package.passing import PassingHashes
 from virt_ova.package.verify import (
+    UNVERIFIED,
+    Appraisal,
     ByteCheck,
     DigestCheck,
     JoinedCheck,
@@ -33,15 +36,21 @@ from virt_ova.package.verify import (
     hash_member,
     verify_members,
 )
+from virt_ova.policy import TrustPolicy
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.joined import JoinedSource
 from virt_ova.source.opener import PackageSource, open_archive
 from virt_ova.text import printable, quoted
 
+if TYPE_CHECKING:
+    from virt_ova.package.signature import Signature
+
 __all__ = ["Package", "PackageDisk", "PackageFile", "PackageSource", "open_package"]
 
 MAX_CERTIFICATE_BYTES = 64 << 10
+
+_WHOM_TO_TRUST = "Get a package whose signer is trusted here, or name the signer's authority as a trust anchor."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +68,7 @@ class Package:
         manifest_member: the ``.mf``; None when there is none.
         certificate: bytes of the ``.cert``; None when there is none.
         certificate_member: the ``.cert``; None when there is none.
+        signature: what the certificate says of the manifest; None when there is none.
         locale: language that was asked for; empty for the descriptor's own.
         strings: the files that the descriptor's texts were read from, by name.
         files: of References, in order.
@@ -76,6 +86,7 @@ class Package:
     manifest_member: Member | None = None
     certificate: bytes | None = None
     certificate_member: Member | None = None
+    signature: Signature | None = None
     locale: str = ""
     strings: Mapping[MemberName, bytes] = field(default_factory=dict)
     files: tuple[PackageFile, ...] = ()
@@ -147,52 +158,74 @@ class Package:
             checks.append(DigestCheck(chunk.name, expected))
         return checks[0] if len(checks) == 1 else JoinedCheck(checks, [chunk.size for chunk in chunks])
 
-    def check_manifest(self) -> Trust:
-        """Check what was read already: that the manifest fits the package, the descriptor, and the files of its texts.
+    def check_manifest(self, policy: TrustPolicy | None = None) -> Appraisal:
+        """Check what was read already: signature and manifest, the descriptor, and the files of its texts.
 
-        Of a package whose files have not passed yet, that is the descriptor and little more.
+        Of a package whose files have not passed yet, the manifest cannot be held against them, and a signature may
+        still come.
 
         Returns the trust that an install can claim once the digest of every byte it used matched as well.
 
         Raises:
-            PackageError: manifest and files do not cover each other (``E_MANIFEST_COVERAGE``).
+            PackageError: the signature is not one of the manifest (``E_CERT_*``), manifest and files do not cover each
+                other (``E_MANIFEST_COVERAGE``), or `policy` demands more (``E_UNTRUSTED``).
             DigestError: one of them is not that of the manifest (``E_DIGEST``).
+            VirtOvaError: an anchor of `policy` cannot be read (``E_TRUST_ANCHOR``).
         """
-        if self.manifest is None:
-            return Trust.UNVERIFIED
-        is_whole = self.archive.rest is None
-        there = self.archive.members if is_whole else self.manifest.entries
-        for problem in coverage_problems(self.manifest, self.covered_names, there):
+        wanted = policy or TrustPolicy()
+        appraisal = self._appraise(wanted)
+        may_be_signed_yet = self.archive.rest is not None and self.signature is None
+        if (shortfall := appraisal.shortfall(wanted)) and not may_be_signed_yet:
+            raise PackageError(shortfall, code="E_UNTRUSTED", where=self.name, hint=_WHOM_TO_TRUST)
+        if self.manifest is not None:
+            self._check_coverage(self.manifest)
+        return appraisal
+
+    def _appraise(self, policy: TrustPolicy) -> Appraisal:
+        if self.signature:
+            return self.signature.appraise(policy)
+        return Appraisal(trust=Trust.DIGESTS) if self.manifest else UNVERIFIED
+
+    def _check_coverage(self, manifest: Manifest) -> None:
+        there = self.archive.members if self.archive.rest is None else manifest.entries
+        for problem in coverage_problems(manifest, self.covered_names, there):
             raise _not_covered(problem, self.name)
         texts = {file.listing.name: file.listing_data for file in self.files if file.listing}
         for name, content in {self.descriptor_member.name: self.descriptor, **self.strings, **texts}.items():
-            check = DigestCheck(name, self.manifest.entries[name])
+            check = DigestCheck(name, manifest.entries[name])
             check.update(content)
             check.finish()
-        return Trust.DIGESTS
 
-    def verify(self, monitor: Monitor | None = None) -> VerifyReport:
-        """Hash every file that has a digest, and report; a pipe is read to its end.
+    def verify(self, monitor: Monitor | None = None, *, policy: TrustPolicy | None = None) -> VerifyReport:
+        """Check the signature, hash every file that has a digest, and report; a pipe is read to its end.
 
         Raises:
             SourceError: a file cannot be read, or changed meanwhile (``E_CHANGED``).
+            VirtOvaError: an anchor of `policy` cannot be read (``E_TRUST_ANCHOR``).
         """
-        listener = monitor or SilentMonitor()
+        listener, wanted = monitor or SilentMonitor(), policy or TrustPolicy()
         if self.archive.rest is None:
-            return self._report(hash_member, listener)
+            return self._report(hash_member, listener, wanted)
         hashes = PassingHashes(self.manifest)
         for passing in self.archive.rest:
             hashes.pass_over(passing, listener)
-        return self.whole()._report(hashes.check, listener)  # noqa: SLF001 - of this class
+        return self.whole()._report(hashes.check, listener, wanted)  # noqa: SLF001 - of this class
 
-    def _report(self, check: MemberCheck, monitor: Monitor) -> VerifyReport:
-        notes = tuple(finding for finding in self.findings if finding.code in {"CERT_UNCHECKED", "MANIFEST_EMPTY"})
+    def _report(self, check: MemberCheck, monitor: Monitor, policy: TrustPolicy) -> VerifyReport:
+        notes = tuple(finding for finding in self.findings if finding.code == "MANIFEST_EMPTY")
+        notes = (*notes, *self.signature_findings)
+        is_broken = self.signature is not None and self.signature.problem is not None
+        appraisal = UNVERIFIED if is_broken else self._appraise(policy)
         if self.manifest is None:
-            return VerifyReport(trust=Trust.UNVERIFIED, files=(), findings=notes)
-        members = self.archive.members
-        report = verify_members(self.manifest, self.covered_names, members, monitor, check=check)
+            return appraisal.report((), notes, policy)
+        files, wrong = verify_members(self.manifest, self.covered_names, self.archive.members, monitor, check=check)
         self.archive.check_unchanged()
-        return replace(report, findings=(*report.findings, *notes))
+        return appraisal.report(files, (*wrong, *self.manifest.findings, *notes), policy)
+
+    @property
+    def signature_findings(self) -> tuple[Finding, ...]:
+        """Who signed the manifest, or what is wrong with the signature; empty when there is none."""
+        return tuple(self.signature.findings()) if self.signature else ()
 
     @property
     def covered_names(self) -> tuple[MemberName, ...]:
@@ -240,7 +273,7 @@ def _read_package(archive: Archive, locale: str) -> Package:
         strings=found.strings,
         findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, found)),
     )
-    return _with_disks(_with_files(_with_certificate(_with_manifest(package))))
+    return _with_disks(_with_files(_with_manifest(package)))
 
 
 def _order_findings(archive: Archive, descriptor: Descriptor) -> tuple[Finding, ...]:
@@ -259,11 +292,13 @@ def _rest_findings(archive: Archive) -> tuple[Finding, ...]:
 
 
 def _with_manifest(package: Package) -> Package:
+    """`package` with its manifest, and with what its certificate says of the very bytes that were parsed."""
     member = _companion(package, ".mf")
     if member is None:
-        return package
+        return _with_certificate(package, b"")
     where = printable(member.name)
-    manifest = parse_manifest(_read_capped(member, MAX_MANIFEST_BYTES, "E_MANIFEST_LIMIT"), where=where)
+    data = read_capped(member, MAX_MANIFEST_BYTES, "E_MANIFEST_LIMIT")
+    manifest = parse_manifest(data, where=where)
     findings = package.findings
     if manifest is None:
         message = "the manifest is empty: nothing can be verified"
@@ -271,30 +306,33 @@ def _with_manifest(package: Package) -> Package:
             *findings,
             Finding(code="MANIFEST_EMPTY", severity=Severity.WARNING, message=message, where=where),
         )
-    return replace(package, manifest=manifest, manifest_member=member, findings=findings)
+    return _with_certificate(replace(package, manifest=manifest, manifest_member=member, findings=findings), data)
 
 
-def _with_certificate(package: Package) -> Package:
+def _with_certificate(package: Package, signed: bytes) -> Package:
     member = _companion(package, ".cert")
     if member is None:
         return package
     where = printable(member.name)
     if package.manifest is None and package.archive.rest:
         return package
-    if package.manifest is None:
+    if package.manifest is None or package.manifest_member is None:
         raise PackageError(
             "found a certificate, but no manifest that it could have signed",
             code="E_CERT_MANIFEST",
             where=where,
             hint="Get the complete package; if the manifest was removed on purpose, remove the certificate too.",
         )
-    message = "the certificate is not checked by this version: the digests say that the files fit the manifest, no more"
-    finding = Finding(code="CERT_UNCHECKED", severity=Severity.WARNING, message=message, where=where)
+    from virt_ova.package.signature import read_signature  # noqa: PLC0415 - loads slowly, and few packages need it
+
+    certificate, name = read_capped(member, MAX_CERTIFICATE_BYTES, "E_CERT_LIMIT"), package.manifest_member.name
+    signature = read_signature(certificate, where=where, manifest=package.manifest, name=name, signed=signed)
     return replace(
         package,
-        certificate=_read_capped(member, MAX_CERTIFICATE_BYTES, "E_CERT_LIMIT"),
+        certificate=certificate,
         certificate_member=member,
-        findings=(*package.findings, finding),
+        signature=signature,
+        findings=(*package.findings, *signature.findings()),
     )
 
 
@@ -324,28 +362,7 @@ def _with_disks(package: Package) -> Package:
 
 
 def _companion(package: Package, suffix: str) -> Member | None:
-    """The member with the descriptor's stem and `suffix`, or the only one with `suffix`."""
-    names = _top_level(package.archive, suffix)
-    stem = PurePosixPath(package.descriptor_member.name).stem
-    matching = [name for name in names if PurePosixPath(name).stem == stem] or names
-    if len(matching) > 1:
-        found = ", ".join(map(quoted, matching))
-        raise PackageError(
-            f"found {found}, expected one that is named like the descriptor, {quoted(stem + suffix)}",
-            code="E_PKG_COMPANION",
-            where=package.name,
-        )
-    return package.archive.members[matching[0]] if matching else None
-
-
-def _top_level(archive: Archive, suffix: str) -> list[MemberName]:
-    return [name for name in archive.members if "/" not in name and name.lower().endswith(suffix)]
-
-
-def _read_capped(member: Member, limit: int, code: str) -> bytes:
-    if member.size > limit:
-        raise PackageError(f"{quoted(member.name)} has {member.size} bytes, expected at most {limit}", code=code)
-    return member.read()
+    return find_companion(package.archive, package.descriptor_member, suffix, where=package.name)
 
 
 def _not_covered(problem: str, where: str) -> PackageError:

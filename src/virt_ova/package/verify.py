@@ -1,6 +1,6 @@
 """Whether the bytes of a package are those of its manifest.
 
-`verify_members` reads everything and reports; an install instead takes a `DigestCheck` for each member it copies, and
+`verify_members` reads everything and tells; an install instead takes a `DigestCheck` for each member it copies, and
 feeds it the very bytes it uses. Trust has four words and not one, because "the digests match" and "this comes from whom
 it says" are different claims.
 """
@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from virt_ova.findings import Finding, Severity
 from virt_ova.package.manifest import Digest, Manifest, digest_mismatch
+from virt_ova.policy import TrustPolicy
 from virt_ova.progress import Monitor
 from virt_ova.source.base import Member, MemberName
 from virt_ova.text import printable, quoted
@@ -33,6 +34,65 @@ class Trust(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Signer:
+    """Who signed a manifest, as the certificate says.
+
+    Attributes:
+        subject: distinguished name (RFC 4514), as its author wrote it.
+        issuer: the authority's; the same for one who vouches for nobody but himself.
+        not_before: ISO 8601, in UTC.
+        not_after: as `not_before`.
+        sha256: of the certificate, in lower-case hexadecimal.
+    """
+
+    subject: str
+    issuer: str
+    not_before: str
+    not_after: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Appraisal:
+    """What a package is worth, as long as its files are those of the manifest.
+
+    Attributes:
+        trust: the word.
+        signer: who signed the manifest; None when nobody did.
+        findings: the reasons for the word.
+    """
+
+    trust: Trust
+    signer: Signer | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def shortfall(self, policy: TrustPolicy) -> str:
+        """Why this is less than `policy` demands, as a sentence; empty when it is enough."""
+        if self.trust is Trust.SIGNED_TRUSTED or not policy.require_signature:
+            return ""
+        doubts = [finding.message for finding in self.findings if finding.severity is Severity.WARNING]
+        why = "; ".join(doubts) or "it has no signature"
+        return f"the package's trust is {self.trust} ({why}), and {policy.demanded_by} demands {Trust.SIGNED_TRUSTED}"
+
+    def report(self, files: Iterable[FileCheck], findings: Iterable[Finding], policy: TrustPolicy) -> VerifyReport:
+        """What is known now that the `files` were hashed, and `findings` told what else there is."""
+        told = (*findings, *self.findings)
+        is_sound = all(finding.severity is not Severity.ERROR for finding in told)
+        if shortfall := self.shortfall(policy):
+            told = (*told, Finding(code="CERT_REQUIRED", severity=Severity.ERROR, message=shortfall))
+        return VerifyReport(
+            trust=self.trust if is_sound else Trust.UNVERIFIED,
+            signer=self.signer if is_sound else None,
+            files=tuple(files),
+            findings=told,
+        )
+
+
+UNVERIFIED: Final = Appraisal(trust=Trust.UNVERIFIED)
+"""Of a package that was not looked at, or has no manifest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FileCheck:
     """One file against its digest: the member's `name`, the `algorithm`, and whether the bytes are `ok`."""
 
@@ -43,15 +103,17 @@ class FileCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyReport:
-    """What `verify_members` saw.
+    """What a verification saw.
 
     Attributes:
         trust: `Trust.UNVERIFIED` as soon as one thing is wrong.
+        signer: who signed the manifest; None when nobody did, or one thing is wrong.
         files: each file that has a digest and is there.
-        findings: what is wrong (`Severity.ERROR`), and what else is worth knowing.
+        findings: what is wrong (`Severity.ERROR`), why nobody is trusted, and what else is worth knowing.
     """
 
     trust: Trust
+    signer: Signer | None = None
     files: tuple[FileCheck, ...]
     findings: tuple[Finding, ...]
 
@@ -166,8 +228,8 @@ def verify_members(
     monitor: Monitor,
     *,
     check: MemberCheck,
-) -> VerifyReport:
-    """Read and hash every member that has a digest; what does not match is reported, not raised.
+) -> tuple[list[FileCheck], list[Finding]]:
+    """Read and hash every member that has a digest; what is wrong is returned as findings, not raised.
 
     Args:
         manifest: lists digests.
@@ -179,7 +241,7 @@ def verify_members(
     Raises:
         SourceError: a member cannot be read.
     """
-    problems = list(coverage_problems(manifest, required, members))
+    problems = coverage_problems(manifest, required, members)
     findings = [Finding(code="MANIFEST_COVERAGE", severity=Severity.ERROR, message=problem) for problem in problems]
     files = []
     for name, expected in manifest.entries.items():
@@ -190,11 +252,7 @@ def verify_members(
         files.append(FileCheck(name=name, algorithm=expected.algorithm, ok=checked.matches))
         if not checked.matches:
             findings.append(_mismatch(checked))
-    return VerifyReport(
-        trust=Trust.UNVERIFIED if findings else Trust.DIGESTS,
-        files=tuple(files),
-        findings=(*findings, *manifest.findings),
-    )
+    return files, findings
 
 
 def hash_member(member: Member, expected: Digest, monitor: Monitor) -> DigestCheck:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from virt_ova.plan.machine import Connection
 from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.policy import TrustPolicy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class InstallOptions:
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
         verify: check the manifest.
         strict: refuse a package or a plan of which there is a warning.
+        trust_policy: whom to trust, and what to demand of the package.
     """
 
     name: str | None = None
@@ -43,3 +45,4 @@ class InstallOptions:
     wait_boot_seconds: float | None = None
     verify: bool = True
     strict: bool = False
+    trust_policy: TrustPolicy = field(default_factory=TrustPolicy)

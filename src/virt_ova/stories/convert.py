@@ -12,9 +12,11 @@ from virt_ova.disk.sink import FileSink, check_room
 from virt_ova.errors import PackageError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
-from virt_ova.package.verify import Trust
+from virt_ova.package.verify import Signer, Trust
 from virt_ova.plan.plan import DiskMode, ImageFormat, Transfer
+from virt_ova.policy import TrustPolicy
 from virt_ova.progress import Monitor, SilentMonitor
+from virt_ova.stories.delivery import Scrutiny
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.supply import open_supply
 from virt_ova.text import quoted
@@ -31,6 +33,7 @@ class ConvertResult:
         mode: how it was placed.
         capacity_bytes: size of the guest's disk.
         trust: how far its bytes were verified.
+        signer: who signed the package; None when nobody did, or it was not verified.
         findings: of the package and of the disk.
         elapsed_seconds: from opening the package to the end.
     """
@@ -41,6 +44,7 @@ class ConvertResult:
     mode: DiskMode
     capacity_bytes: int
     trust: Trust
+    signer: Signer | None = None
     findings: tuple[Finding, ...]
     elapsed_seconds: float
 
@@ -53,6 +57,7 @@ def convert(
     image_format: ImageFormat = ImageFormat.QCOW2,
     mode: DiskMode = DiskMode.EXPAND,
     verify: bool = True,
+    trust_policy: TrustPolicy | None = None,
     monitor: Monitor | None = None,
 ) -> ConvertResult:
     """Write one disk of a package to the new file `output`.
@@ -65,6 +70,7 @@ def convert(
         image_format: of the new file.
         mode: how it is placed.
         verify: check the manifest.
+        trust_policy: whom to trust, and what to demand; nobody and nothing when None.
         monitor: is told of progress.
 
     Raises:
@@ -77,6 +83,7 @@ def convert(
             hint="Use --disk-mode expand.",
         )
     started, listener = time.monotonic(), monitor or SilentMonitor()
+    scrutiny = Scrutiny(verify=verify, policy=trust_policy or TrustPolicy())
     with open_package(source) as package:
         chosen = _choose(package, disk)
         path = Path(output)
@@ -89,7 +96,7 @@ def convert(
             mode=mode,
             image_name=path.name,
         )
-        supply = open_supply(package, [transfer], verify=verify, monitor=listener)
+        supply = open_supply(package, [transfer], scrutiny, listener)
         check_room(path.parent, sum(supply.check().values()))
         with Journal(listener) as journal:
             delivery = supply.fill(lambda *_: journal.make(f"file {path}", partial(FileSink.create, path)))
@@ -101,8 +108,9 @@ def convert(
         image_format=image_format,
         mode=image.mode,
         capacity_bytes=image.capacity_bytes,
-        trust=delivery.trust,
-        findings=(*delivery.package.findings, *delivery.findings),
+        trust=delivery.appraisal.trust,
+        signer=delivery.appraisal.signer,
+        findings=(*delivery.package.findings, *delivery.appraisal.findings, *delivery.findings),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
 

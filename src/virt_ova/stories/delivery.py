@@ -7,11 +7,33 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from virt_ova.disk.base import Sink
+from virt_ova.errors import PlanError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package
-from virt_ova.package.verify import Trust
+from virt_ova.package.verify import Appraisal
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, Transfer
+from virt_ova.policy import TrustPolicy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scrutiny:
+    """How closely a package is looked at: whether its manifest is checked, and what `policy` demands of it.
+
+    Raises:
+        PlanError: the policy demands what only a check can tell (``E_UNTRUSTED``).
+    """
+
+    verify: bool
+    policy: TrustPolicy
+
+    def __post_init__(self) -> None:
+        if self.policy.require_signature and not self.verify:
+            raise PlanError(
+                f"{self.policy.demanded_by} demands a package that is signed-trusted, which it cannot be unverified",
+                code="E_UNTRUSTED",
+                hint="Leave --no-verify out.",
+            )
 
 
 class CreateImage(Protocol):
@@ -38,12 +60,12 @@ class Delivery:
 
     Attributes:
         package: everything of it is known now.
-        trust: how far it was verified.
+        appraisal: how far it was verified, and who signed it.
         images: by transfer id.
         findings: why a disk is not placed as it was asked.
     """
 
     package: Package
-    trust: Trust
+    appraisal: Appraisal
     images: Mapping[str, Image]
     findings: tuple[Finding, ...]

@@ -18,13 +18,13 @@ from virt_ova.ovf.envelope import File
 from virt_ova.package.files import PackageFile, hrefs
 from virt_ova.package.package import Package
 from virt_ova.package.passing import PassingHashes
-from virt_ova.package.verify import Trust
+from virt_ova.package.verify import UNVERIFIED, Appraisal
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import MemberName, Passing, Rest
 from virt_ova.source.pipe import SAVE_FIRST
-from virt_ova.stories.delivery import CreateImage, Delivery, Image
+from virt_ova.stories.delivery import CreateImage, Delivery, Image, Scrutiny
 from virt_ova.stories.inflation import forward_size_bytes, forward_writer
 from virt_ova.stories.placement import check_capacity, not_transplanted, open_placement
 from virt_ova.text import printable, quoted
@@ -36,11 +36,11 @@ class PassingSupply:
     backings: Sequence[Backing] = ()
 
     def __init__(
-        self, package: Package, rest: Rest, transfers: Sequence[Transfer], *, verify: bool, monitor: Monitor
+        self, package: Package, rest: Rest, transfers: Sequence[Transfer], scrutiny: Scrutiny, monitor: Monitor
     ) -> None:
         """Take `package`, of which only the beginning is known, and its `rest`."""
         self._package, self._rest, self._transfers = package, rest, transfers
-        self._verify, self._monitor = verify, monitor
+        self._policy, self._verify, self._monitor = scrutiny.policy, scrutiny.verify, monitor
         self._hashes = PassingHashes(package.manifest)
         self._images: dict[str, Image] = {}
         self._used: dict[str, MemberName] = {}
@@ -49,7 +49,7 @@ class PassingSupply:
     def check(self) -> Mapping[str, int]:
         """See `Supply.check`; of the disks only what the descriptor says is known."""
         if self._verify:
-            self._package.check_manifest()
+            self._package.check_manifest(self._policy)
         wanted = [transfer for transfer in self._transfers if transfer.member]
         for number, transfer in enumerate(wanted):
             if any(transfer.member == other.member for other in wanted[:number]):
@@ -66,9 +66,9 @@ class PassingSupply:
             self._take(passing, create)
         package = self._package.whole()
         self._check_complete(package)
-        trust = self._check_digests(package) if self._verify else Trust.UNVERIFIED
+        appraisal = self._check_digests(package) if self._verify else UNVERIFIED
         package.archive.check_unchanged()
-        return Delivery(package=package, trust=trust, images=self._images, findings=tuple(self._findings))
+        return Delivery(package=package, appraisal=appraisal, images=self._images, findings=tuple(self._findings))
 
     def _check_transfer(self, transfer: Transfer) -> None:
         """Refuse a disk that could not be filled, as far as the descriptor tells."""
@@ -155,12 +155,12 @@ class PassingSupply:
             if transfer.member and _file(package, transfer)[0].require_member().name != self._used.get(transfer.id):
                 raise _out_of_turn(f"the file {quoted(transfer.member)} came in a way that could not be used")
 
-    def _check_digests(self, package: Package) -> Trust:
-        """All that passed is as the manifest says, which may have come last."""
-        trust = package.check_manifest()
+    def _check_digests(self, package: Package) -> Appraisal:
+        """All that passed is as the manifest says, which may have come last, as may who signed it."""
+        appraisal = package.check_manifest(self._policy)
         for name, expected in package.manifest.entries.items() if package.manifest else ():
             self._hashes.check(package.archive.members[name], expected, SilentMonitor()).finish()
-        return trust
+        return appraisal
 
 
 def _file(package: Package, transfer: Transfer) -> tuple[PackageFile, File]:

@@ -22,7 +22,7 @@ from virt_ova.errors import DiskError, PlanError, TargetError
 from virt_ova.findings import Finding
 from virt_ova.ovf.references import drive_files
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
-from virt_ova.package.verify import Trust
+from virt_ova.package.verify import Signer, Trust
 from virt_ova.plan.eulas import check_eulas
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
@@ -34,7 +34,7 @@ from virt_ova.plan.strict import check_strict
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
-from virt_ova.stories.delivery import Image
+from virt_ova.stories.delivery import Image, Scrutiny
 from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.starting import start_all
@@ -81,6 +81,7 @@ class InstallResult:
         networks: networks that were made for them.
         volumes: their images.
         trust: how far the package was verified.
+        signer: who signed it; None when nobody did, or it was not verified.
         findings: of the package and of the plan.
         booted: what was seen of the started machine; None when it was not watched.
         elapsed_seconds: from opening the package to the end.
@@ -90,6 +91,7 @@ class InstallResult:
     networks: tuple[InstalledNetwork, ...]
     volumes: tuple[InstalledVolume, ...]
     trust: Trust
+    signer: Signer | None = None
     findings: tuple[Finding, ...]
     booted: BootReport | None
     elapsed_seconds: float
@@ -179,7 +181,8 @@ class _Install:
         self._package, self._target, self._plan = package, target, plan
         self._options, self._monitor = options, monitor
         of_package = [transfer for transfer in plan.transfers if not transfer.environment]
-        self._supply = open_supply(package, of_package, verify=options.verify, monitor=monitor)
+        scrutiny = Scrutiny(verify=options.verify, policy=options.trust_policy)
+        self._supply = open_supply(package, of_package, scrutiny, self._monitor)
         self._discs = EnvironmentDiscs(package.envelope, plan, options.properties, monitor)
 
     def check(self) -> None:
@@ -217,9 +220,11 @@ class _Install:
             ),
             networks=tuple(InstalledNetwork(name=each.name, uuid=each.uuid) for each in networks),
             volumes=tuple(_installed(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers),
-            trust=delivery.trust,
+            trust=delivery.appraisal.trust,
+            signer=delivery.appraisal.signer,
             findings=(
                 *delivery.package.findings,
+                *delivery.appraisal.findings,
                 *self._plan.findings,
                 *self._target.findings,
                 *delivery.findings,

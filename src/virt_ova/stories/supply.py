@@ -9,11 +9,11 @@ from typing import Protocol
 
 from virt_ova.disk.base import Sink
 from virt_ova.package.package import Package
-from virt_ova.package.verify import Trust
+from virt_ova.package.verify import UNVERIFIED
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, Transfer
 from virt_ova.progress import Monitor
-from virt_ova.stories.delivery import CreateImage, Delivery, Image
+from virt_ova.stories.delivery import CreateImage, Delivery, Image, Scrutiny
 from virt_ova.stories.forward import PassingSupply
 from virt_ova.stories.placement import Placement, open_placement
 from virt_ova.stories.together import Copy, copy_together
@@ -47,33 +47,33 @@ class Supply(Protocol):
         """
 
 
-def open_supply(package: Package, transfers: Sequence[Transfer], *, verify: bool, monitor: Monitor) -> Supply:
+def open_supply(package: Package, transfers: Sequence[Transfer], scrutiny: Scrutiny, monitor: Monitor) -> Supply:
     """The content of `transfers`.
 
     Args:
         package: open.
         transfers: the images.
-        verify: whether the manifest is checked.
+        scrutiny: what is checked and demanded.
         monitor: is told of progress.
     """
     if package.archive.rest is None:
-        return PlacedSupply(package, transfers, verify=verify, monitor=monitor)
-    return PassingSupply(package, package.archive.rest, transfers, verify=verify, monitor=monitor)
+        return PlacedSupply(package, transfers, scrutiny, monitor)
+    return PassingSupply(package, package.archive.rest, transfers, scrutiny, monitor)
 
 
 class PlacedSupply:
     """A `Supply` from a package that can be read in places."""
 
-    def __init__(self, package: Package, transfers: Sequence[Transfer], *, verify: bool, monitor: Monitor) -> None:
+    def __init__(self, package: Package, transfers: Sequence[Transfer], scrutiny: Scrutiny, monitor: Monitor) -> None:
         self._package, self._transfers = package, transfers
-        self._verify, self._monitor = verify, monitor
-        self._trust = Trust.UNVERIFIED
+        self._policy, self._verify, self._monitor = scrutiny.policy, scrutiny.verify, monitor
+        self._appraisal = UNVERIFIED
         self._placements: dict[str, Placement] = {}
 
     def check(self) -> Mapping[str, int]:
         """See `Supply.check`; opens every disk."""
         if self._verify:
-            self._trust = self._package.check_manifest()
+            self._appraisal = self._package.check_manifest(self._policy)
         self._placements = {transfer.id: self._open(transfer) for transfer in self._transfers}
         return {name: placement.needed_bytes for name, placement in self._placements.items()}
 
@@ -90,7 +90,7 @@ class PlacedSupply:
         placed = self._placements.values()
         return Delivery(
             package=self._package,
-            trust=self._trust,
+            appraisal=self._appraisal,
             images={
                 name: Image(capacity_bytes=each.capacity_bytes, mode=each.mode)
                 for name, each in self._placements.items()

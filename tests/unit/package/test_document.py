@@ -68,6 +68,7 @@ def test_disks_and_verify_documents(tmp_path: Path) -> None:
         document = verify_document(package.verify())
     assert json.loads(json.dumps(document)) == {
         "trust": "digests",
+        "signer": None,
         "files": [
             {"name": "a.ovf", "algorithm": "SHA256", "ok": True},
             {"name": "a.vmdk", "algorithm": "SHA256", "ok": True},

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.build.ova import build_folder, build_ova, descriptor, manifest_for, with_manifest
+from tests.build.signing import identity, signed_members
 from virt_ova.errors import DescriptorError, DigestError, PackageError, SourceError
 from virt_ova.package.package import Package, open_package
 from virt_ova.package.verify import DigestCheck, Trust
@@ -56,7 +57,7 @@ def test_a_package_in_a_folder(tmp_path: Path, name: str) -> None:
         assert package.kind == "ovf"
         assert package.name == Path(name).name
         assert package.covered_names == ("a.ovf", "a.vmdk")
-        assert package.check_manifest() is Trust.DIGESTS
+        assert package.check_manifest().trust is Trust.DIGESTS
         assert package.verify().trust is Trust.DIGESTS
 
 
@@ -126,7 +127,7 @@ def test_any_order_is_read_and_the_odd_one_told(tmp_path: Path) -> None:
         assert package.disks[0].file_offset == 512
     virtualbox = [*MEMBERS, ("a.mf", manifest_for(MEMBERS))]
     with opened(tmp_path, virtualbox) as package:
-        assert package.check_manifest() is Trust.DIGESTS
+        assert package.check_manifest().trust is Trust.DIGESTS
 
 
 def test_errors_in_the_descriptor_name_it(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_an_empty_manifest_is_as_good_as_none(tmp_path: Path) -> None:
     with opened(tmp_path, [*MEMBERS, ("a.mf", b"\n")]) as package:
         assert package.manifest is None
         assert codes(package) == ["MANIFEST_EMPTY"]
-        assert package.check_manifest() is Trust.UNVERIFIED
+        assert package.check_manifest().trust is Trust.UNVERIFIED
         report = package.verify()
         assert (report.trust, report.files, report.is_sound) == (Trust.UNVERIFIED, (), True)
         assert [finding.message for finding in report.findings] == [
@@ -188,13 +189,17 @@ def test_a_manifest_that_is_refused_refuses_the_package(tmp_path: Path) -> None:
     assert (error.code, error.message) == ("E_MANIFEST_LIMIT", "'a.mf' has 1048577 bytes, expected at most 1048576")
 
 
-def test_a_certificate_is_kept_and_told_to_be_unchecked(tmp_path: Path) -> None:
-    with opened(tmp_path, [*with_manifest(MEMBERS), ("a.cert", b"SHA256(a.mf)= 00")]) as package:
-        assert package.certificate == b"SHA256(a.mf)= 00"
-        assert codes(package) == ["CERT_UNCHECKED"]
-        report = package.verify()
-        assert report.trust is Trust.DIGESTS
-        assert [finding.code for finding in report.findings] == ["CERT_UNCHECKED"]
+def test_a_certificate_is_kept(tmp_path: Path) -> None:
+    members = signed_members(MEMBERS, identity("Signer"))
+    with opened(tmp_path, members) as package:
+        assert package.certificate == dict(members)["a.cert"]
+        assert package.certificate_member is not None
+        assert package.certificate_member.name not in package.covered_names
+
+
+def test_a_certificate_that_makes_no_sense_refuses_the_package(tmp_path: Path) -> None:
+    error = refusal(tmp_path, [*with_manifest(MEMBERS), ("a.cert", b"garbage")])
+    assert (error.code, error.where) == ("E_CERT_SYNTAX", "a.cert")
 
 
 def test_a_certificate_needs_a_manifest_and_a_size(tmp_path: Path) -> None:
@@ -267,7 +272,7 @@ CHUNKED = [
 @pytest.mark.parametrize("damaged", [None, 0, 3, 4, 7, 8, 9])
 def test_chunks_are_checked_one_by_one_as_they_are_used(tmp_path: Path, step: int, damaged: int | None) -> None:
     with opened(tmp_path, with_manifest(CHUNKED)) as package:
-        assert package.check_manifest() is Trust.DIGESTS
+        assert package.check_manifest().trust is Trust.DIGESTS
         assert package.verify().trust is Trust.DIGESTS
         member = package.member("a.vmdk")
         data = bytearray(member.read())
@@ -318,7 +323,7 @@ def test_a_member_without_digest_is_not_used_where_there_is_a_manifest(tmp_path:
     with opened(tmp_path, MEMBERS) as package:
         assert package.digest_check(package.member("a.vmdk")) is None
         assert package.expected_digest(package.member("a.vmdk")) is None
-        assert package.check_manifest() is Trust.UNVERIFIED
+        assert package.check_manifest().trust is Trust.UNVERIFIED
 
 
 def test_a_package_that_changes_while_it_is_verified_is_noticed(tmp_path: Path) -> None:
@@ -337,4 +342,4 @@ def test_the_manifest_of_a_folder_need_not_list_itself_or_strangers(tmp_path: Pa
     folder = build_folder(tmp_path / "d", [*with_manifest(members), ("stranger", b"")])
     with open_package(folder) as package:
         assert MemberName("a.mf") not in package.covered_names
-        assert package.check_manifest() is Trust.DIGESTS
+        assert package.check_manifest().trust is Trust.DIGESTS

@@ -5,6 +5,7 @@ import pytest
 
 from tests.build.ova import build_folder, build_ova, descriptor, manifest_for, with_manifest
 from tests.build.pipes import Pipe
+from tests.build.signing import certificate_file, identity, trusting
 from tests.build.small import CAPACITY, edited, small_members, small_vmdk
 from virt_ova.errors import DigestError, PackageError, SourceError, VirtOvaError
 from virt_ova.package.document import disks_document, inspect_document
@@ -36,7 +37,7 @@ class TestBeginning:
         package = piped(tmp_path, FIRST)
         assert package.descriptor == FIRST[0][1]
         assert package.manifest is not None
-        assert package.check_manifest() is Trust.DIGESTS
+        assert package.check_manifest().trust is Trust.DIGESTS
         assert [(disk.file_name, disk.file_size, disk.file_offset, disk.format) for disk in package.disks] == [
             ("a1.vmdk", len(small_vmdk(1)), None, "vmdk-stream"),
             ("a2.vmdk", len(small_vmdk(2)), None, "vmdk-stream"),
@@ -85,7 +86,7 @@ class TestOrder:
     def test_the_manifest_may_come_before_the_descriptor(self, tmp_path: Path) -> None:
         package = piped(tmp_path, [FIRST[1], FIRST[0], *FIRST[2:]])
         assert package.manifest is not None
-        assert package.whole().check_manifest() is Trust.DIGESTS
+        assert package.whole().check_manifest().trust is Trust.DIGESTS
 
     def test_no_or_two_descriptors(self, tmp_path: Path) -> None:
         none = refusal(tmp_path, [("a.mf", b"")])
@@ -95,11 +96,40 @@ class TestOrder:
         assert late.message.startswith("found 'a.ovf', 'b.ovf', expected exactly one descriptor")
 
     def test_a_certificate_before_its_manifest(self, tmp_path: Path) -> None:
-        early = [LAST[0], ("a.cert", b"cert"), *LAST[1:]]
+        certificate = certificate_file(identity("Signer"), dict(LAST)["a.mf"])
+        early = [LAST[0], ("a.cert", certificate), *LAST[1:]]
         package = piped(tmp_path, early)
         assert package.certificate is None
-        assert package.whole().certificate == b"cert"
+        assert package.whole().certificate == certificate
         assert refusal(tmp_path, early[:-1]).code == "E_CERT_MANIFEST"
+
+
+class TestTrust:
+    SIGNER = identity("Signer")
+    CERTIFICATE = ("a.cert", certificate_file(SIGNER, dict(FIRST)["a.mf"]))
+
+    def test_a_signature_in_front_is_judged_at_once(self, tmp_path: Path) -> None:
+        package = piped(tmp_path, [*FIRST[:2], self.CERTIFICATE, *FIRST[2:]])
+        assert package.check_manifest(trusting(self.SIGNER)).trust is Trust.SIGNED_TRUSTED
+        with pytest.raises(PackageError, match="the package's trust is signed-untrusted") as caught:
+            package.check_manifest(trusting(require_signature=True))
+        assert caught.value.code == "E_UNTRUSTED"
+
+    @pytest.mark.parametrize("members", [[*FIRST, CERTIFICATE], [*LAST, CERTIFICATE]], ids=["last", "both last"])
+    def test_a_signature_that_may_still_come_is_waited_for(self, tmp_path: Path, members: Members) -> None:
+        policy = trusting(self.SIGNER, require_signature=True)
+        package = piped(tmp_path, members)
+        assert package.check_manifest(policy).trust is not Trust.SIGNED_TRUSTED
+        assert package.whole().check_manifest(policy).trust is Trust.SIGNED_TRUSTED
+        assert piped(tmp_path, members).verify(policy=policy).is_sound
+
+    def test_a_signature_that_did_not_come_is_missed(self, tmp_path: Path) -> None:
+        package = piped(tmp_path, FIRST)
+        policy = trusting(self.SIGNER, require_signature=True)
+        assert package.check_manifest(policy).trust is Trust.DIGESTS
+        with pytest.raises(PackageError, match="the package's trust is digests") as caught:
+            package.whole().check_manifest(policy)
+        assert caught.value.code == "E_UNTRUSTED"
 
 
 @pytest.mark.parametrize("members", [FIRST, LAST], ids=["manifest first", "manifest last"])
@@ -108,7 +138,7 @@ class TestWhole:
         whole, file = piped(tmp_path, members).whole(), from_file(tmp_path, members)
         assert inspect_document(whole) == inspect_document(file)
         assert disks_document(whole) == disks_document(file)
-        assert whole.check_manifest() is Trust.DIGESTS
+        assert whole.check_manifest().trust is Trust.DIGESTS
         assert whole.whole() is whole
 
     def test_disks_are_gone(self, tmp_path: Path, members: Members) -> None:
