@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,20 @@ class TestVerify:
         done = virt_ova("verify", "a.ova", "--trust-anchor", "root.pem", "--json", cwd=folder)
         assert json_of(done)["trust"] == "signed-trusted", done.stderr
 
+    def test_of_a_package_that_was_signed_as_the_guide_says(self, tmp_path: Path) -> None:
+        descriptor, disk = small_members()
+        for name, data in (("appliance.ovf", descriptor[1]), ("a1.vmdk", disk[1])):
+            (tmp_path / name).write_bytes(data)
+        (tmp_path / "appliance.mf").write_bytes(manifest_for([("appliance.ovf", descriptor[1]), disk]))
+        guide = (Path(__file__).parents[2] / "docs/howto/trust-your-packages.md").read_text()
+        script = "set -e\n" + "".join(re.findall(r"^```sh\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL))
+        shell = ["bash", "-c", script.replace("appliance-disk1.vmdk", "a1.vmdk")]
+        subprocess.run(shell, cwd=tmp_path, check=True, capture_output=True)
+        (words,) = re.findall(r"^\$ virt-ova (.*)$", guide, re.MULTILINE)
+        done = virt_ova(*words.split(), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "signed by 'CN=Example builds,O=Example', issued by 'CN=Example packages CA,O=Example'" in done.stdout
+
 
 class TestInstall:
     WORDS: Final = ("install", "a.ova", "-c", "dir:m", "--require-signature")
@@ -127,7 +142,7 @@ class TestInstall:
 
     def test_says_who_signed(self, folder: Path) -> None:
         done = virt_ova("install", "a.ova", "-c", "dir:m", "--trust-anchor", "root.pem", cwd=folder)
-        assert f"{SIGNED} [CERT_SIGNER]\n{TRUSTED}\n" in done.stdout
+        assert {f"{SIGNED} [CERT_SIGNER]", TRUSTED} <= set(done.stdout.splitlines())
         planned = virt_ova("plan", "a.ova", "-c", "dir:n", cwd=folder)
         assert SIGNED.strip() in planned.stderr
         tried = virt_ova("install", "a.ova", "-c", "dir:n", "--dry-run", cwd=folder)
@@ -161,6 +176,11 @@ class TestInstall:
         assert refused(virt_ova(*self.WORDS, "--no-verify", cwd=folder), *error)
         convert = ("convert", "a.ova", "a.qcow2", "--require-signature", "--no-verify")
         assert refused(virt_ova(*convert, cwd=folder), *error)
+
+    def test_refuses_strangers_when_it_is_strict(self, folder: Path) -> None:
+        done = virt_ova("install", "a.ova", "-c", "dir:m", "--strict", cwd=folder)
+        assert (done.returncode, f"{UNKNOWN} [CERT_UNKNOWN_ISSUER] [E_STRICT]" in done.stderr) == (1, True)
+        assert not (folder / "m").exists()
 
     def test_without_a_look_nobody_signed(self, folder: Path) -> None:
         document = json_of(virt_ova("install", "a.ova", "-c", "dir:m", "--no-verify", "--json", cwd=folder))

@@ -20,7 +20,7 @@ VERBS: Final = {
     "inspect": "show what a package holds",
     "disks": "list the disks: name, size, offset in the package",
     "descriptor": "print the descriptor",
-    "verify": "check the manifest",
+    "verify": "check the manifest, and who signed it",
     "plan": "print what an install would do, as JSON",
     "install": "install a package",
     "convert": "write one disk to a local file",

@@ -15,7 +15,7 @@ from virt_ova.text import quoted
 
 def add_no_verify(parser: argparse.ArgumentParser) -> None:
     """Whether the manifest is checked."""
-    parser.add_argument("--no-verify", action="store_true", help="do not check the manifest")
+    parser.add_argument("--no-verify", action="store_true", help="check neither the manifest nor who signed it")
 
 
 def add_image_options(parser: argparse.ArgumentParser, *, has_host: bool = True) -> None:

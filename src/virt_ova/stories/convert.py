@@ -110,7 +110,7 @@ def convert(
         capacity_bytes=image.capacity_bytes,
         trust=delivery.appraisal.trust,
         signer=delivery.appraisal.signer,
-        findings=(*delivery.package.findings, *delivery.appraisal.findings, *delivery.findings),
+        findings=(*delivery.package.findings, *delivery.findings),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
 

@@ -62,7 +62,7 @@ class Delivery:
         package: everything of it is known now.
         appraisal: how far it was verified, and who signed it.
         images: by transfer id.
-        findings: why a disk is not placed as it was asked.
+        findings: why whoever signed it is trusted or not, and why a disk is not placed as it was asked.
     """
 
     package: Package

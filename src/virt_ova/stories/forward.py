@@ -68,7 +68,8 @@ class PassingSupply:
         self._check_complete(package)
         appraisal = self._check_digests(package) if self._verify else UNVERIFIED
         package.archive.check_unchanged()
-        return Delivery(package=package, appraisal=appraisal, images=self._images, findings=tuple(self._findings))
+        findings = (*appraisal.findings, *self._findings)
+        return Delivery(package=package, appraisal=appraisal, images=self._images, findings=findings)
 
     def _check_transfer(self, transfer: Transfer) -> None:
         """Refuse a disk that could not be filled, as far as the descriptor tells."""

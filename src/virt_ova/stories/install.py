@@ -224,7 +224,6 @@ class _Install:
             signer=delivery.appraisal.signer,
             findings=(
                 *delivery.package.findings,
-                *delivery.appraisal.findings,
                 *self._plan.findings,
                 *self._target.findings,
                 *delivery.findings,

@@ -95,7 +95,10 @@ class PlacedSupply:
                 name: Image(capacity_bytes=each.capacity_bytes, mode=each.mode)
                 for name, each in self._placements.items()
             },
-            findings=tuple(finding for placement in placed for finding in placement.findings),
+            findings=(
+                *self._appraisal.findings,
+                *(finding for placement in placed for finding in placement.findings),
+            ),
         )
 
     def _create(self, transfer: Transfer, create: CreateImage) -> Sink:
