@@ -59,7 +59,7 @@ _HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
     "SHA512": hashes.SHA512,
 }
 _ERRORS: Final = (
-    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
 """What the library raises for DER that makes no sense."""

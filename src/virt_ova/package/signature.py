@@ -104,8 +104,8 @@ class Signature:
             yield Finding(code=problem.finding, severity=Severity.ERROR, message=problem.message, where=self.where)
             return
         by = self.certificate
-        names = f"{quoted(by.subject)}, issued by {quoted(by.issuer)}"
-        message = f"the manifest is signed by {names}, valid until {day(by.not_after)}"
+        issuer = "itself" if by.is_self_issued else quoted(by.issuer)
+        message = f"the manifest is signed by {quoted(by.subject)}, issued by {issuer}, valid until {day(by.not_after)}"
         yield Finding(code="CERT_SIGNER", severity=Severity.INFO, message=message, where=self.where)
         if self.has_message:
             message = "a second signature (CMS) is not checked; only its certificates are looked at"
@@ -153,15 +153,16 @@ class Signature:
     def _chain_finding(self, policy: TrustPolicy, at: datetime) -> Finding:
         signer, anchors = self.certificate, read_anchors(policy.anchors)
         chain = find_chain(signer, self.others, anchors, at=at)
-        given = f"none of the {len(anchors)} trust anchors" if anchors else "no trust anchor was given that"
         if chain.anchor:
             message = f"the signer is trusted because of the trust anchor {quoted(chain.anchor.subject)}"
             return Finding(code="CERT_ANCHOR", severity=Severity.INFO, message=message, where=self.where)
         if chain.fault:
             return self._doubt("CERT_CHAIN", chain.fault)
         if signer.is_self_issued:
-            return self._doubt("CERT_SELF_SIGNED", f"the certificate is signed by itself alone: {given} is it")
-        return self._doubt("CERT_UNKNOWN_ISSUER", f"the signer's authority is not known: {given} leads to it")
+            known = f"is none of the {len(anchors)} trust anchors" if anchors else "no trust anchor was given"
+            return self._doubt("CERT_SELF_SIGNED", f"the certificate is signed by itself alone, and {known}")
+        known = f"none of the {len(anchors)} trust anchors leads to it" if anchors else "no trust anchor was given"
+        return self._doubt("CERT_UNKNOWN_ISSUER", f"the signer's authority is not known: {known}")
 
     def _doubt(self, code: str, message: str) -> Finding:
         return Finding(code=code, severity=Severity.WARNING, message=message, where=self.where)
