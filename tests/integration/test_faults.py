@@ -17,8 +17,9 @@ import pytest
 import virt_ova
 from tests.build.command import WITHOUT_QEMU, command, environment, error_lines
 from tests.build.faults import run_failing
-from tests.build.small import is_installed, listing, small_disk, small_ova
-from virt_ova.errors import SourceError
+from tests.build.ova import build_folder, build_ova, with_manifest
+from tests.build.small import is_installed, listing, small_disk, small_members, small_ova
+from virt_ova.errors import SourceError, VirtOvaError
 from virt_ova.interrupt import STOP_SIGNALS, Interrupted, raise_on_stop_signals
 from virt_ova.progress import SilentMonitor
 from virt_ova.stories.journal import Journal
@@ -287,6 +288,25 @@ class Nosy(SilentMonitor):
         self._act()
 
 
+def _change(path: Path, how: str, place: int) -> None:
+    """Spoil a byte of `path` at `place`, or its length."""
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[place] ^= 0xFF
+    match how:
+        case "replaced":
+            (new := path.with_name("new")).write_bytes(data)
+            new.replace(path)
+        case "truncated":
+            os.truncate(path, place)
+        case "appended":
+            with path.open("ab") as file:
+                file.write(b"more")
+        case _:
+            path.write_bytes(data)
+            if how.endswith("back-dated"):
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 class TestSources:
     def test_a_source_that_changes_meanwhile(self, ova: Path, plan: virt_ova.InstallPlan) -> None:
         machines = ova.parent / "m"
@@ -297,6 +317,27 @@ class TestSources:
             "Let nobody write to the package, and try again.",
         )
         assert listing(ova.parent) == ["a.ova"]
+
+    @pytest.mark.parametrize("kind", ["ova", "folder"])
+    @pytest.mark.parametrize(
+        "change", ["overwritten", "replaced", "truncated", "appended", "overwritten and back-dated"]
+    )
+    def test_what_was_not_verified_is_never_installed(self, tmp_path: Path, kind: str, change: str) -> None:
+        """Somebody changes the disk between the check and the copy."""
+        members = with_manifest(small_members())
+        if kind == "ova":
+            source = changed = build_ova(tmp_path / "a.ova", members)
+        else:
+            source = build_folder(tmp_path / "a", members)
+            changed = source / "a1.vmdk"
+        with virt_ova.open_package(source) as package:
+            package.check_manifest()
+            member = package.member("a1.vmdk")
+            _change(changed, change, member.offset + member.size // 2)
+            with pytest.raises(VirtOvaError) as caught:
+                virt_ova.install(package, f"dir:{tmp_path}/m")
+        assert caught.value.code in {"E_CHANGED", "E_DIGEST", "E_DISK_GRAIN", "E_SOURCE_TRUNCATED"}
+        assert not (tmp_path / "m").exists()
 
     def test_a_monitor_that_fails(self, ova: Path, plan: virt_ova.InstallPlan) -> None:
         def fail() -> None:

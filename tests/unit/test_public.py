@@ -3,10 +3,14 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import virt_ova
+from tests.build.ova import build_ova, with_manifest
+from tests.build.signing import identity, signed_members
+from tests.build.small import small_members
 
 
 def _in_a_new_python(code: str) -> str:
@@ -54,8 +58,19 @@ def test_a_short_answer_loads_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys\nfrom virt_ova.cli import main\n"
         f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
-        "heavy = {'rich', 'libvirt', 'msgspec', 'deflate', 'xml.parsers.expat', 'asyncio'}\n"
+        "heavy = {'cryptography', 'rich', 'libvirt', 'msgspec', 'deflate', 'xml.parsers.expat', 'asyncio'}\n"
         "sys.stderr.write(f'\\nloaded {sorted(heavy & set(sys.modules))}')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.endswith("\nloaded []")
+
+
+def test_only_a_signed_package_loads_cryptography(tmp_path: Path) -> None:
+    members = small_members()
+    for name, made in (("no", with_manifest(members)), ("yes", signed_members(members, identity("Signer")))):
+        path = build_ova(tmp_path / f"{name}.ova", made)
+        code = (
+            f"import sys, virt_ova\nwith virt_ova.open_package({str(path)!r}) as package:\n    package.verify()\n"
+            "print('cryptography' in sys.modules)"
+        )
+        assert _in_a_new_python(code) == f"{name == 'yes'}\n"

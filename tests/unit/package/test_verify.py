@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from tests.build.ova import build_folder, build_ova, descriptor, manifest_for, with_manifest
+from virt_ova.errors import PackageError
+from virt_ova.package.manifest import Digest, parse_manifest
 from virt_ova.package.package import open_package
 from virt_ova.package.verify import Trust
 from virt_ova.source.base import MemberName
@@ -66,6 +68,30 @@ def test_one_flipped_bit_is_found(tmp_path: Path, position: int) -> None:
     (finding,) = report.findings
     assert (finding.code, finding.severity, finding.where) == ("DIGEST", "error", "a.vmdk")
     assert finding.message == f"the SHA256 of 'a.vmdk' is {found}, expected {expected} as the manifest says"
+
+
+@pytest.mark.parametrize("bit", [1, 32])
+def test_a_flipped_bit_in_the_manifest_never_lets_other_bytes_pass(tmp_path: Path, bit: int) -> None:
+    """Bit 32 is letter case, which hexadecimal digits and algorithms do not have; names do."""
+    members = [("a.ovf", descriptor([("a.vmdk", 9)])), ("a.vmdk", b"something")]
+    manifest = manifest_for(members)
+    good = _entries(manifest)
+    for position in range(len(manifest)):
+        damaged = bytearray(manifest)
+        damaged[position] ^= bit
+        folder = build_folder(tmp_path, [*members, ("a.mf", bytes(damaged))])
+        try:
+            with open_package(folder) as package:
+                is_sound = package.verify().is_sound
+        except PackageError as exc:
+            assert exc.code.startswith("E_MANIFEST_")  # noqa: PT017 - most raise, some do not
+            continue
+        assert is_sound == (_entries(bytes(damaged)) == good)
+
+
+def _entries(manifest: bytes) -> set[tuple[str, Digest]]:
+    parsed = parse_manifest(manifest, where="a.mf")
+    return set(parsed.entries.items()) if parsed else set()
 
 
 def test_progress_counts_every_byte(tmp_path: Path) -> None:
