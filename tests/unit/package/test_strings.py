@@ -41,7 +41,7 @@ def test_a_file_of_texts_is_read(tmp_path: Path, locale: str, kind: str) -> None
     with open_package(make(tmp_path / f"a.{kind}", with_manifest(members())), locale=locale) as package:
         assert told(package) == ("Rechner", ("Lizenz",))
         assert dict(package.strings) == {"de.xml": GERMAN}
-        assert package.check_manifest() is Trust.DIGESTS
+        assert package.check_manifest().trust is Trust.DIGESTS
         assert package.envelope.findings == ()
 
 
