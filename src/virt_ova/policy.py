@@ -6,6 +6,10 @@ It is a value that the caller gives; only the command line reads it from files.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+MAX_ANCHOR_BYTES: Final = 4 << 20
+"""Of a file of anchors; all that a system trusts for TLS takes a quarter of a million."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,12 +24,11 @@ from virt_ova.cli.given import read_given
 from virt_ova.cli.parser import UsageError
 from virt_ova.errors import VirtOvaError
 from virt_ova.paths import PATH_ERRORS, path_problem
-from virt_ova.policy import TrustAnchor, TrustPolicy
+from virt_ova.policy import MAX_ANCHOR_BYTES, TrustAnchor, TrustPolicy
 from virt_ova.text import printable, quoted
 
 SYSTEM_FILE: Final = Path("/etc/virt-ova/config.toml")
 MAX_FILE_BYTES: Final = 64 << 10
-MAX_ANCHOR_BYTES: Final = 4 << 20
 
 _OPTION: Final = "--require-signature"
 

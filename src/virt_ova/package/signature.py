@@ -32,12 +32,11 @@ from virt_ova.package.certificate import (
 from virt_ova.package.chain import WEAK_HASHES, day, find_chain
 from virt_ova.package.manifest import Manifest
 from virt_ova.package.verify import Appraisal, Signer, Trust
-from virt_ova.policy import TrustAnchor, TrustPolicy
+from virt_ova.policy import MAX_ANCHOR_BYTES, TrustAnchor, TrustPolicy
 from virt_ova.source.base import MemberName
 from virt_ova.text import printable, quoted
 
 MAX_CERTIFICATES: Final = 16
-MAX_ANCHOR_BYTES: Final = 4 << 20
 
 _LINE: Final = re.compile(
     r"[ \t]*(?P<algorithm>[A-Za-z0-9-]{1,20})[ \t]*\((?P<name>.*)\)[ \t]*=[ \t]*(?P<hex>[0-9A-Fa-f]+)[ \t]*"

@@ -29,9 +29,9 @@ def find(signer: Identity, *others: Identity, anchors: tuple[Identity, ...], at:
     )
 
 
-def _constrained(root: Identity) -> Identity:
+def _constrained(root: Identity, *, critical: bool) -> Identity:
     names = x509.NameConstraints(permitted_subtrees=[x509.DNSName("example.org")], excluded_subtrees=None)
-    return authority("Between", names, by=root)
+    return identity("Between", x509.BasicConstraints(ca=True, path_length=None), names, by=root, critical=critical)
 
 
 # What stands between, made for a root; whether openssl takes the way to the signer; and what we say when we do not.
@@ -106,11 +106,11 @@ def test_the_same_chains_as_openssl(name: str, tmp_path: Path) -> None:
 
 def test_rules_that_are_stricter_than_openssl() -> None:
     root = authority("Root")
-    constrained = _constrained(root)
     small = authority("Between", by=root, key=rsa_key(1024))
     server = authority("Between", x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), by=root)
     for between, fault in (
-        (constrained, "has an extension that is not understood: name constraints"),
+        (_constrained(root, critical=True), "has an extension that is not understood: name constraints"),
+        (_constrained(root, critical=False), "has an extension that is not understood: name constraints"),
         (small, "has an RSA key of 1024 bits, expected at least 2048"),
         (server, "is not for signing software"),
     ):
