@@ -283,6 +283,18 @@ def test_the_message_of_virtualbox_gives_its_authorities_and_is_told(label: str,
     assert signature.appraise(trusting(root), at=NOW).trust is Trust.SIGNED_TRUSTED
 
 
+def test_a_message_that_openssl_made(root: Identity, tmp_path: Path) -> None:
+    between = authority("Between", by=root)
+    own = identity("Signer", by=between)
+    files(tmp_path, [("own", own), ("between", between)])
+    (tmp_path / "a.mf").write_bytes(MANIFEST)
+    sign = ("cms", "-sign", "-binary", "-in", "a.mf", "-signer", "own.pem", "-inkey", "own.key", "-outform", "PEM")
+    openssl(tmp_path, *sign, "-certfile", "between.pem", "-out", "a.cms")
+    signature = read(certificate_file(own, MANIFEST) + (tmp_path / "a.cms").read_bytes())
+    assert signature.has_message
+    assert signature.appraise(trusting(root), at=NOW).trust is Trust.SIGNED_TRUSTED
+
+
 def test_expired_and_not_yet_valid(root: Identity) -> None:
     expired = identity("Signer", by=root, end=PAST)
     assert doubts(appraise(expired, policy=trusting(root))) == [
