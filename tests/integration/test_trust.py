@@ -80,7 +80,7 @@ class TestVerify:
         done = virt_ova("verify", "a.ova", cwd=folder)
         assert done.returncode == 0
         assert done.stdout.splitlines()[-3:] == [
-            "trust: signed-untrusted (signed, but not by someone who is trusted here)",
+            "trust: signed-untrusted (signed, but the signature is not trusted here)",
             f"  warning: a.cert: {UNKNOWN} [CERT_UNKNOWN_ISSUER]",
             f"{SIGNED} [CERT_SIGNER]",
         ]
@@ -89,7 +89,7 @@ class TestVerify:
         done = virt_ova("verify", "a.ova", "--require-signature", cwd=folder)
         assert done.returncode == 1
         trust, error = done.stdout.splitlines()[2:4]
-        assert trust == "trust: signed-untrusted (signed, but not by someone who is trusted here)"
+        assert trust == "trust: signed-untrusted (signed, but the signature is not trusted here)"
         shortfall = (
             f"the package's trust is signed-untrusted ({UNKNOWN}), and --require-signature demands signed-trusted"
         )

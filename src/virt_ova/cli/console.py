@@ -24,7 +24,7 @@ _TOLD_UNASKED: Final = frozenset({"NETWORK_DEFAULT", "OPTION_DEFAULT", "CERT_SIG
 
 _TRUST: Final = {
     Trust.SIGNED_TRUSTED: "signed by someone who is trusted here",
-    Trust.SIGNED_UNTRUSTED: "signed, but not by someone who is trusted here",
+    Trust.SIGNED_UNTRUSTED: "signed, but the signature is not trusted here",
     Trust.DIGESTS: "the bytes are those of the manifest; who made it was not checked",
     Trust.UNVERIFIED: "there is no manifest, or it was not checked",
 }

@@ -115,10 +115,10 @@ def join_policies(
         VirtOvaError: a file of anchors cannot be read, or does not count (``E_POLICY``).
     """
     if system.require_signature and system.anchors:
-        for option in options:
-            raise _does_not_count(f"--trust-anchor {quoted(option)}", system)
-        for anchor in user.anchors:
-            raise _does_not_count(f"{quoted(str(anchor))}, named in {printable(str(user.path))},", system)
+        others = [f"--trust-anchor {quoted(option)}" for option in options]
+        others += [f"{quoted(str(path))}, named in {printable(str(user.path))}," for path in user.anchors]
+        if others:
+            raise _does_not_count(others[0], system)
     anchors = [_anchor(file, path) for file in (system, user) for path in file.anchors]
     for option in options:
         given = read_given(option, "--trust-anchor", most_bytes=MAX_ANCHOR_BYTES)
