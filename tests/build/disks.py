@@ -88,6 +88,7 @@ def sparse_vmdk(
     compressed: bool = True,
     padding: int = 0,
     descriptor: str | None = None,
+    zeroed: Sequence[int] = (),
 ) -> bytes:
     """A VMDK sparse extent; stream-optimized with markers and footer as VMware writes it, unless told otherwise.
 
@@ -100,6 +101,7 @@ def sparse_vmdk(
         compressed: stream-optimized, or monolithic sparse.
         padding: zero bytes behind the end.
         descriptor: its text, instead of a plain one.
+        zeroed: numbers of grains whose table entry says that they hold zeros.
     """
     text = descriptor if descriptor is not None else vmdk_descriptor(capacity_sectors, compressed=compressed)
     described = text.encode().ljust(-(-max(len(text.encode()), 20 * SECTOR) // SECTOR) * SECTOR, b"\0")
@@ -110,12 +112,15 @@ def sparse_vmdk(
     for number in order(list(grains)):
         places[number] = len(body) // SECTOR
         body += _grain(number, grains[number], grain_sectors, compressed=compressed)
+    places |= dict.fromkeys(zeroed, vmdk.GTE_ZEROED)
     directory = _vmdk_tables(body, capacity_sectors, grain_sectors, places, markers=compressed)
     flags = vmdk.FLAG_NEWLINE_TEST | (vmdk.FLAG_COMPRESSED | vmdk.FLAG_MARKERS if compressed else 0)
+    flags |= vmdk.FLAG_ZEROED_GRAIN if zeroed else 0
+    version = 3 if compressed else 2 if zeroed else 1
 
     def header(directory_sector: int) -> bytes:
         return vmdk.SPARSE_HEADER.pack(
-            vmdk.MAGIC, 3 if compressed else 1, flags, capacity_sectors, grain_sectors, 1, len(described) // SECTOR,
+            vmdk.MAGIC, version, flags, capacity_sectors, grain_sectors, 1, len(described) // SECTOR,
             vmdk.ENTRIES_PER_TABLE, 0, directory_sector, overhead, 0, vmdk.NEWLINES, int(compressed),
         )  # fmt: skip
 
@@ -127,11 +132,12 @@ def sparse_vmdk(
     return bytes(body + bytes(padding))
 
 
-def vmdk_descriptor(capacity_sectors: int, *, compressed: bool = True) -> str:
-    """A plain descriptor as VMware writes it."""
+def vmdk_descriptor(capacity_sectors: int, *, compressed: bool = True, parent: str = "") -> str:
+    """A plain descriptor as VMware writes it; with a `parent`, that of a disk of differences."""
     kind = "streamOptimized" if compressed else "monolithicSparse"
+    lineage = f'parentCID=0123abcd\nparentFileNameHint="{parent}"' if parent else "parentCID=ffffffff"
     return (
-        f'# Disk DescriptorFile\nversion=1\nCID=0123abcd\nparentCID=ffffffff\ncreateType="{kind}"\n\n'
+        f'# Disk DescriptorFile\nversion=1\nCID=0123abcd\n{lineage}\ncreateType="{kind}"\n\n'
         f'# Extent description\nRW {capacity_sectors} SPARSE "disk.vmdk"\n\n'
         '# The Disk Data Base\n#DDB\n\nddb.adapterType = "lsilogic"\n'
     )

@@ -52,7 +52,7 @@ class BlockMap:
         capacity_bytes: size of the guest's disk; a multiple of 512.
         block_bytes: size of a block once decoded, a power of two; the guest's last block may be shorter.
         numbers: block number of each stored block; distinct.
-        offsets: byte offset of each in the member; strictly rising.
+        offsets: byte offset of each in the member; strictly rising, but for blocks that are cut from one stored piece.
         max_stored_bytes: no stored block is longer.
     """
 
@@ -98,6 +98,14 @@ class DiskReader(Protocol):
 
         Asked only when the target is a stream, where the layout must be known before the first data byte.
         """
+
+
+class DeltaReader(DiskReader, Protocol):
+    """Reads an image that holds only the difference to another disk: what is in neither list is as it is there."""
+
+    @property
+    def zeroed_numbers(self) -> Sequence[int]:
+        """Numbers of the blocks that hold zeros, and are not stored."""
 
 
 class DiskWriter(Protocol):

@@ -163,6 +163,7 @@ def _span(block_map: BlockMap, member_bytes: int, first: int) -> Span:
     start = offsets[first]
     most = min(len(block_map), first + max(1, PIECE_BYTES // block_map.block_bytes))
     stop = max(first + 1, bisect_right(offsets, start + PIECE_BYTES - longest, first, most))
+    stop = bisect_right(offsets, offsets[stop - 1], stop)
     end = min(offsets[stop - 1] + longest, member_bytes)
     if stop < len(block_map):
         end = min(end, offsets[stop])

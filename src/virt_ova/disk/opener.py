@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virt_ova.disk.base import DiskFormat, DiskReader
+from virt_ova.disk.base import DeltaReader, DiskFormat, DiskReader
 from virt_ova.disk.probe import probe
 from virt_ova.disk.qcow2.reader import Qcow2Reader
 from virt_ova.disk.raw import RawReader
@@ -13,6 +13,7 @@ from virt_ova.disk.vmdk.reader import VmdkReader
 from virt_ova.disk.vmdk.split import SplitReader
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
+from virt_ova.text import printable
 
 
 def open_disk(member: Member) -> DiskReader:
@@ -24,6 +25,28 @@ def open_disk(member: Member) -> DiskReader:
     """
     try:
         return _open(member)
+    except DiskError as exc:
+        exc.where = exc.where or member.name
+        raise
+
+
+def open_delta(member: Member) -> DeltaReader:
+    """A reader for the image in `member`, which holds only the difference to another disk.
+
+    Raises:
+        DiskError: as `open_disk`, or differences are not read in that format (``E_NOT_SUPPORTED``).
+        SourceError: the member cannot be read.
+    """
+    disk_format = probe(member)
+    if disk_format not in {DiskFormat.VMDK_STREAM, DiskFormat.VMDK_SPARSE}:
+        raise DiskError(
+            f"the disk is declared as the difference to another one, and its image is {disk_format}, expected a VMDK",
+            code="E_NOT_SUPPORTED",
+            where=printable(member.name),
+            hint="Merge the disks where they were made, and export the machine again.",
+        )
+    try:
+        return VmdkReader(member, is_delta=True)
     except DiskError as exc:
         exc.where = exc.where or member.name
         raise

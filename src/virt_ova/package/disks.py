@@ -42,12 +42,14 @@ class PackageDisk:
         capacity_bytes: size of the guest's disk as declared; None when only the image tells it.
         format: word of `virt_ova.disk.base.DiskFormat`, told by the image's own bytes, or by the descriptor
             where they cannot be used; empty for a blank disk.
+        parent_id: id of the disk to which it is the difference; empty for a whole disk.
     """
 
     id: str
     file: PackageFile | None
     capacity_bytes: int | None
     format: str
+    parent_id: str = ""
 
     @property
     def file_name(self) -> str:
@@ -87,7 +89,10 @@ def resolve_disk(disk: Disk, file: PackageFile | None) -> tuple[PackageDisk, tup
         SourceError: the member cannot be read.
     """
     word, findings = _format_of(disk, file)
-    return PackageDisk(id=disk.id, file=file, capacity_bytes=disk.capacity_bytes, format=word), findings
+    resolved = PackageDisk(
+        id=disk.id, file=file, capacity_bytes=disk.capacity_bytes, format=word, parent_id=disk.parent_ref
+    )
+    return resolved, findings
 
 
 def _format_of(disk: Disk, file: PackageFile | None) -> tuple[str, tuple[Finding, ...]]:

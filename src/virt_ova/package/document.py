@@ -111,6 +111,7 @@ def _disk(disk: PackageDisk) -> Document:
         "file_offset": disk.file_offset,
         "capacity_bytes": disk.capacity_bytes,
         "format": disk.format,
+        "parent": disk.parent_id,
     }
 
 

@@ -130,6 +130,15 @@ class Package:
                 return file.require_member()
         raise self.no_file(name)
 
+    def parents_of(self, disk: PackageDisk) -> tuple[PackageDisk, ...]:
+        """The disks that `disk` lies on, the nearest first; none for a whole disk."""
+        by_id = {each.id: each for each in self.disks}
+        parents: list[PackageDisk] = []
+        while disk.parent_id:
+            disk = by_id[disk.parent_id]
+            parents.append(disk)
+        return tuple(parents)
+
     def no_file(self, name: str) -> PackageError:
         """The error for a file `name` that References does not have."""
         return PackageError(f"the descriptor refers to no file {quoted(name)}", code="E_PKG_FILE", where=self.name)
@@ -144,6 +153,8 @@ class Package:
 
     def digest_check(self, member: Member) -> ByteCheck | None:
         """A check to feed with every byte of `member` while it is used; None when there is no manifest.
+
+        A member that is joined of others is checked piece by piece.
 
         Raises:
             PackageError: there is a manifest, and it does not list the member (``E_MANIFEST_COVERAGE``).

@@ -109,6 +109,10 @@ def _check_transfers(plan: InstallPlan) -> None:
     for transfer in plan.transfers:
         if not is_image_name(transfer.image_name):
             raise bad_plan(f"the image name {quoted(transfer.image_name)} cannot be used, expected a plain file name")
+        if transfer.parents and not all((transfer.member, *transfer.parents)):
+            raise bad_plan(
+                f"transfer {quoted(transfer.id)} is a difference, expected it and its parents to have members"
+            )
         what = f"the capacity of transfer {quoted(transfer.id)}"
         _check_range(what, transfer.capacity_bytes, 0, MAX_CAPACITY_BYTES)
     there = {transfer.id for transfer in plan.transfers}

@@ -58,7 +58,7 @@ def make_plan(
         options: what the user chose.
 
     Raises:
-        PlanError: there is nothing to install (``E_OVF_HARDWARE``); the guest's processor, or a disk of differences, is
+        PlanError: there is nothing to install (``E_OVF_HARDWARE``); the guest's processor, or a disk, is
             not to be had (``E_NOT_SUPPORTED``); an option does not fit the package or the host (``E_OPTION``,
             ``E_NAME``, ``E_NETWORK``, ``E_VIRT_TYPE``); the host lacks the firmware (``E_FIRMWARE``); a drive refers to
             nothing (``E_OVF_REF``); a property is refused (``E_PROPERTY``); a quantity is beyond any machine
@@ -164,11 +164,6 @@ def _sized(
 
 def _check_disks(envelope: Envelope, ledger: Ledger) -> None:
     for disk in envelope.disks:
-        if disk.parent_ref:
-            raise PlanError(
-                f"disk {quoted(disk.id)} holds the difference to disk {quoted(disk.parent_ref)}, expected a whole disk",
-                code="E_NOT_SUPPORTED",
-            )
         if disk.shared:
             message = f"disk {quoted(disk.id)} is meant to be shared: each machine gets an image of its own"
             ledger.note("DISK_SHARED", Severity.WARNING, message)

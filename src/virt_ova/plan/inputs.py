@@ -20,6 +20,7 @@ class DiskSource:
         capacity_bytes: size that the guest sees.
         file_size: bytes of the member; 0 for a blank disk.
         file_offset: where the member stands in the package; transfers are ordered by it.
+        parents: names of the members that it holds the difference to, the nearest first; an empty one for a blank disk.
     """
 
     id: str
@@ -28,6 +29,7 @@ class DiskSource:
     capacity_bytes: int
     file_size: int = 0
     file_offset: int = 0
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

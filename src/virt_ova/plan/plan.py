@@ -68,6 +68,7 @@ class Transfer:
         id: unique in the plan: the disk's id in the package, ``file/ID`` for a File that fills a drive, with ``#2``
             behind for the second image of the same; ``environment/MACHINE`` for a CD made here.
         member: name of the package's member; empty for a blank disk, and for an environment.
+        parents: names of the members that it holds the difference to, the nearest first; none for a whole disk.
         file_format: what the member is (`virt_ova.disk.base.DiskFormat`), or empty for a blank disk.
         capacity_bytes: size the guest sees.
         image_format: what is written; CDs and floppies are raw.
@@ -78,6 +79,7 @@ class Transfer:
 
     id: str
     member: str = ""
+    parents: tuple[str, ...] = ()
     file_format: str = ""
     capacity_bytes: int
     image_format: ImageFormat

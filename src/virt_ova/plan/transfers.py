@@ -47,8 +47,8 @@ class Transfers:
         or floppy's image is made once.
 
         Raises:
-            PlanError: the package has no such disk or file (``E_OVF_REF``), or it is blank and of unknown capacity
-                (``E_OVF_VALUE``).
+            PlanError: the package has no such disk or file (``E_OVF_REF``), it is blank and of unknown capacity
+                (``E_OVF_VALUE``), or the difference to, or of, a blank disk (``E_NOT_SUPPORTED``).
         """
         source = self._source(item, reference)
         if not (source.member or source.capacity_bytes):
@@ -56,6 +56,14 @@ class Transfers:
                 f"{label(item)} is the blank disk {quoted(reference.id)}, whose capacity is not known",
                 code="E_OVF_VALUE",
                 where=item.where,
+            )
+        if source.parents and not all((source.member, *source.parents)):
+            raise PlanError(
+                f"{label(item)} is the disk {quoted(reference.id)}, which holds the difference to another one, "
+                "expected a file for each of the two",
+                code="E_NOT_SUPPORTED",
+                where=item.where,
+                hint="Merge the disks where they were made, and export the machine again.",
             )
         name = reference.id if reference.kind is HostKind.DISK else f"file/{reference.id}"
         transfer_id, copy = name, 1
@@ -87,8 +95,10 @@ class Transfers:
         return tuple(sorted(self.by_id.values(), key=lambda each: (not each.member, offsets.get(each.member, 0))))
 
     def unused_disks(self) -> tuple[str, ...]:
-        """Ids of the package's disks that no drive has."""
-        return tuple(disk_id for disk_id in self.disks if disk_id not in self._used)
+        """Ids of the package's disks that no drive has, and no disk that a drive has lies on."""
+        below = {name for transfer in self.by_id.values() for name in transfer.parents}
+        disks = self.disks.items()
+        return tuple(disk_id for disk_id, disk in disks if disk_id not in self._used and disk.member not in below)
 
     def _source(self, item: Item, reference: HostReference) -> DiskSource:
         sources = self.disks if reference.kind is HostKind.DISK else self.files
@@ -112,6 +122,7 @@ class Transfers:
         return Transfer(
             id=transfer_id,
             member=source.member,
+            parents=source.parents,
             file_format=source.file_format,
             capacity_bytes=source.capacity_bytes,
             image_format=image_format,
@@ -119,18 +130,18 @@ class Transfers:
             image_name=image_name(machine, number, kind, image_format),
         )
 
-    def _mode(self, kind: DriveKind, source: DiskSource) -> DiskMode:
+    def _mode(self, drive: DriveKind, source: DiskSource) -> DiskMode:
         """What the user chose, where the member allows it."""
         wanted = self.options.disk_mode
-        if wanted is DiskMode.EXPAND or not source.member or kind is not DriveKind.DISK:
+        if wanted is DiskMode.EXPAND or not source.member or drive is not DriveKind.DISK:
             return DiskMode.EXPAND
         needs_grains = {DiskMode.TRANSPLANT: "transplanted", DiskMode.HOST_EXPAND: "left to the host to expand"}
-        if wanted in needs_grains and source.file_format != DiskFormat.VMDK_STREAM:
+        if wanted in needs_grains and (source.parents or source.file_format != DiskFormat.VMDK_STREAM):
+            kind = "the difference to another disk" if source.parents else source.file_format
             self.ledger.note(
                 "DISK_MODE",
                 Severity.INFO,
-                f"disk {quoted(source.id)} is {source.file_format}, which cannot be {needs_grains[wanted]}: "
-                "it is expanded",
+                f"disk {quoted(source.id)} is {kind}, which cannot be {needs_grains[wanted]}: it is expanded",
             )
             return DiskMode.EXPAND
         return wanted

@@ -1,4 +1,4 @@
-"""A file that stands in the package in pieces, read as one (DSP0243 7.1, chunked files)."""
+"""Members one behind the other, read as one: a file in chunks (DSP0243 7.1), a disk and those that it lies on."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class JoinedSource:
 
     Attributes:
         name: of the whole.
-        parts: the members, in order.
+        parts: the members, in order; one that is joined itself is there by its own parts.
         size: of all of them.
     """
 
     def __init__(self, name: str, parts: Sequence[Member]) -> None:
         self.name = name
-        self.parts = tuple(parts)
+        self.parts = tuple(piece for part in parts for piece in _pieces(part))
         self._starts = tuple(accumulate((part.size for part in self.parts), initial=0))
         self.size = self._starts[-1]
 
@@ -51,3 +51,7 @@ class JoinedSource:
 
     def close(self) -> None:
         """Nothing: see above."""
+
+
+def _pieces(member: Member) -> tuple[Member, ...]:
+    return member.source.parts if isinstance(member.source, JoinedSource) else (member,)

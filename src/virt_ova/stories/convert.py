@@ -90,6 +90,7 @@ def convert(
         transfer = Transfer(
             id=chosen.id,
             member=chosen.file_name,
+            parents=tuple(parent.file_name for parent in package.parents_of(chosen)),
             file_format=chosen.format,
             capacity_bytes=chosen.capacity_bytes or 0,
             image_format=image_format,

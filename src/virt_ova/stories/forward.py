@@ -80,6 +80,9 @@ class PassingSupply:
                 where=printable(transfer.member),
                 hint=SAVE_FIRST,
             )
+        if transfer.parents:
+            what = f"the file {quoted(transfer.member)} holds the difference to {quoted(transfer.parents[0])}"
+            raise _out_of_turn(f"{what}, expected a whole disk in such a package")
         resolved, file = _file(self._package, transfer)
         if not resolved.is_awaited:
             resolved.require_member()

@@ -17,7 +17,7 @@ from functools import partial
 
 from virt_ova.disk.base import Sink
 from virt_ova.disk.gzipped import examine_gzipped
-from virt_ova.disk.opener import open_disk
+from virt_ova.disk.opener import open_delta, open_disk
 from virt_ova.errors import DiskError, PlanError, TargetError
 from virt_ova.findings import Finding
 from virt_ova.ovf.references import drive_files
@@ -116,7 +116,7 @@ def plan_install(
     return make_plan(
         package.envelope,
         identity=PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest()),
-        disks={disk.id: _disk_source(disk) for disk in package.disks},
+        disks={disk.id: _disk_source(package, disk) for disk in package.disks},
         files={file.id: _file_source(file, fills_drive=file.id in in_drives) for file in package.files},
         host=host or HostCapabilities(),
         options=options or InstallOptions(),
@@ -322,7 +322,7 @@ def _installed(volume: Volume, image: Image) -> InstalledVolume:
     )
 
 
-def _disk_source(disk: PackageDisk) -> DiskSource:
+def _disk_source(package: Package, disk: PackageDisk) -> DiskSource:
     """A disk as the planner needs it; an image tells its size when the descriptor does not."""
     capacity = disk.capacity_bytes
     if capacity is None and disk.file and disk.file.is_awaited:
@@ -332,7 +332,7 @@ def _disk_source(disk: PackageDisk) -> DiskSource:
             hint=SAVE_FIRST,
         )
     if capacity is None and disk.file and disk.file.member and not disk.file.obstacle:
-        capacity = _capacity(disk.file, disk.file.member)
+        capacity = _capacity(disk.file, disk.file.member, is_delta=bool(disk.parent_id))
     return DiskSource(
         id=disk.id,
         member=disk.file_name,
@@ -340,6 +340,7 @@ def _disk_source(disk: PackageDisk) -> DiskSource:
         capacity_bytes=capacity or 0,
         file_size=disk.file_size or 0,
         file_offset=disk.file.position if disk.file else 0,
+        parents=tuple(parent.file_name for parent in package.parents_of(disk)),
     )
 
 
@@ -356,8 +357,8 @@ def _file_source(file: PackageFile, *, fills_drive: bool) -> DiskSource:
     )
 
 
-def _capacity(file: PackageFile, member: Member) -> int:
+def _capacity(file: PackageFile, member: Member, *, is_delta: bool = False) -> int:
     """Size of the disk in `file`, whose bytes are `member`."""
     if file.compression:
         return examine_gzipped(member, declared_bytes=None).block_map.capacity_bytes
-    return open_disk(member).block_map.capacity_bytes
+    return (open_delta if is_delta else open_disk)(member).block_map.capacity_bytes

@@ -6,12 +6,13 @@ written; writing it is one pass in which the manifest is checked over the very b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink
 from virt_ova.disk.gzipped import examine_gzipped
+from virt_ova.disk.layers import LayeredReader
 from virt_ova.disk.opener import open_disk
 from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.transplant import TransplantLayout
@@ -28,6 +29,7 @@ from virt_ova.package.verify import ByteCheck
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.source.base import Member
+from virt_ova.source.joined import JoinedSource
 from virt_ova.stories import ways as way
 from virt_ova.stories.inflation import inflation
 from virt_ova.stories.link import open_link
@@ -131,6 +133,7 @@ def open_placement(
     package: Package,
     member: Member | None,
     *,
+    parents: Sequence[Member] = (),
     capacity_bytes: int | None,
     image_format: ImageFormat,
     mode: DiskMode = DiskMode.EXPAND,
@@ -140,19 +143,22 @@ def open_placement(
     Args:
         package: where it comes from.
         member: its file; None for a blank disk.
+        parents: the files of the disks that it holds the difference to, the nearest first; none for a whole disk.
         capacity_bytes: size that the descriptor declares; None when it declares none.
         image_format: of the new image.
         mode: how it is to be placed; another way is taken, with a finding, when the disk does not allow it.
 
     Raises:
-        DiskError: the image is damaged, unsafe, its size is not the one declared (``E_DISK_CAPACITY``), or it cannot be
-            linked (``E_DISK_LINK``).
+        DiskError: the image is damaged, unsafe, its size is not the one declared (``E_DISK_CAPACITY``), it cannot be
+            linked (``E_DISK_LINK``), or is a difference that is not read (``E_NOT_SUPPORTED``).
         SourceError: the member cannot be read.
     """
     if member is None:
         blank = _blank(capacity_bytes)
         ways = [way.blank(_writer(blank, image_format))]
         return Placement(package=package, member=None, capacity_bytes=blank.capacity_bytes, ways=ways, findings=[])
+    if parents:
+        return _open_layered(package, (member, *parents), capacity_bytes, image_format, mode)
     if package.compression_of(member):
         return _open_gzipped(package, member, capacity_bytes, image_format, mode)
     witness = Witness(member)
@@ -200,12 +206,7 @@ def _open_gzipped(
     """As `open_placement`, for a file that is compressed as a whole."""
     problem = "its file is gzip'd as a whole"
     if mode is DiskMode.LINK:
-        raise DiskError(
-            f"the disk cannot be linked: {problem}",
-            code="E_DISK_LINK",
-            where=printable(member.name),
-            hint="Use --disk-mode expand.",
-        )
+        raise _not_linked(member, problem)
     disk = examine_gzipped(member, declared_bytes=declared_bytes)
     check_capacity(member, disk.block_map, declared_bytes)
     return Placement(
@@ -214,6 +215,46 @@ def _open_gzipped(
         capacity_bytes=disk.block_map.capacity_bytes,
         ways=[inflation(disk, image_format)],
         findings=[] if mode is DiskMode.EXPAND else [not_transplanted(member, problem, mode)],
+    )
+
+
+def _open_layered(
+    package: Package, members: Sequence[Member], declared_bytes: int | None, image_format: ImageFormat, mode: DiskMode
+) -> Placement:
+    """As `open_placement`, for a disk and those that it lies on, in one image."""
+    problem = "it holds the difference to another disk"
+    if mode is DiskMode.LINK:
+        raise _not_linked(members[0], problem)
+    for each in members:
+        if package.compression_of(each):
+            raise DiskError(
+                "its file is gzip'd as a whole, and disks that lie on each other must be read in places, "
+                "expected it without compression",
+                code="E_NOT_SUPPORTED",
+                where=printable(each.name),
+                hint="Decompress the file, and correct its File in References.",
+            )
+    source = JoinedSource(members[0].name, members)
+    joined = Member(name=members[0].name, source=source, offset=0, size=source.size)
+    witness = Witness(joined)
+    reader = LayeredReader(witness.member, members)
+    check_capacity(joined, reader.block_map, declared_bytes)
+    return Placement(
+        package=package,
+        member=joined,
+        capacity_bytes=reader.block_map.capacity_bytes,
+        ways=[way.expansion(witness.member, reader, _writer(reader.block_map, image_format))],
+        findings=[] if mode is DiskMode.EXPAND else [not_transplanted(joined, problem, mode)],
+        witness=witness,
+    )
+
+
+def _not_linked(member: Member, problem: str) -> DiskError:
+    return DiskError(
+        f"the disk cannot be linked: {problem}",
+        code="E_DISK_LINK",
+        where=printable(member.name),
+        hint="Use --disk-mode expand.",
     )
 
 

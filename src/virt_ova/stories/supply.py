@@ -122,6 +122,7 @@ class PlacedSupply:
         return open_placement(
             self._package,
             self._package.member(transfer.member) if transfer.member else None,
+            parents=[self._package.member(name) for name in transfer.parents],
             capacity_bytes=transfer.capacity_bytes or None,
             image_format=transfer.image_format,
             mode=transfer.mode,

@@ -2,7 +2,8 @@
 
 It can name other files: flat extents, a parent disk, a change-tracking file. A reader that follows such a name hands
 the package's author any file of the host, so every key is on an allow-list, there is exactly one extent, and no name
-in it is ever opened.
+in it is ever opened. Where the package itself declares a disk to be a difference, the parent's name is passed over: it
+is the package that says which disk that is.
 
 A descriptor that is a file of its own lists the files of the disk (`read_extents`). Their names are handed on as text:
 whoever asks must find them among the members of the package.
@@ -93,11 +94,12 @@ def read_extents(data: bytes) -> Extents:
     return Extents(is_sparse=_LISTED_TYPES[create_type] == "SPARSE", extents=extents)
 
 
-def check_descriptor(data: bytes) -> str:
+def check_descriptor(data: bytes, *, is_delta: bool = False) -> str:
     """Refuse a descriptor that names anything outside its own file.
 
     Args:
         data: the descriptor, zero-padded.
+        is_delta: whether it may say that it has a parent.
 
     Returns:
         The createType, or the empty string when the descriptor is empty.
@@ -106,14 +108,15 @@ def check_descriptor(data: bytes) -> str:
         DiskError: a kind of disk that spans files (``E_DISK_TYPE``), a parent (``E_DISK_PARENT``), or a descriptor
             that is not understood (``E_DISK_DESCRIPTOR``).
     """
-    settings, extents = _parse(data)
+    settings, extents = _parse(data, is_delta=is_delta)
     if settings or extents:
         _check_type(settings, extents)
+    if not is_delta:
         _check_parent(settings)
     return settings.get("createType", "")
 
 
-def _parse(data: bytes) -> tuple[dict[str, str], list[re.Match[str]]]:
+def _parse(data: bytes, *, is_delta: bool = False) -> tuple[dict[str, str], list[re.Match[str]]]:
     """The settings and the extents of a descriptor. Raises `DiskError` for what is not understood."""
     text = data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
     settings: dict[str, str] = {}
@@ -125,15 +128,17 @@ def _parse(data: bytes) -> tuple[dict[str, str], list[re.Match[str]]]:
         if extent := _EXTENT.fullmatch(stripped):
             extents.append(extent)
         else:
-            _add_setting(settings, stripped)
+            _add_setting(settings, stripped, is_delta=is_delta)
     return settings, extents
 
 
-def _add_setting(settings: dict[str, str], line: str) -> None:
+def _add_setting(settings: dict[str, str], line: str, *, is_delta: bool) -> None:
     setting = _SETTING.fullmatch(line)
     if setting is None:
         raise _unknown(f"the line {quoted(line)}")
     key = setting["key"]
+    if is_delta and key == "parentFileNameHint":
+        return
     if key in {"parentFileNameHint", "changeTrackPath"}:
         raise DiskError(
             f"the VMDK descriptor sets {key}, expected a disk that names no other file",

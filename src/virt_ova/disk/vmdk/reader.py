@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -30,7 +30,7 @@ _TAIL_BYTES: Final = 128 << 10
 
 
 class VmdkReader:
-    """A `virt_ova.disk.base.DiskReader` for sparse extents.
+    """A `virt_ova.disk.base.DeltaReader` for sparse extents.
 
     Attributes:
         header: with the place of the grain directory.
@@ -38,15 +38,20 @@ class VmdkReader:
         end_bytes: how long the extent is without what pads it; readers that expect the footer at the very end need it.
     """
 
-    def __init__(self, member: Member) -> None:
-        """Read header, descriptor and grain tables.
+    def __init__(self, member: Member, *, is_delta: bool = False) -> None:
+        """Read header and descriptor.
+
+        Args:
+            member: where the extent lies.
+            is_delta: whether it is known to hold only the difference to another disk.
 
         Raises:
             DiskError: the extent is damaged, unsafe, or of a kind that is not read.
             SourceError: the member cannot be read.
         """
-        self._member = member
-        front = read_front(member)
+        self._member, self._is_delta = member, is_delta
+        self._zeroed = array("Q")
+        front = read_front(member, is_delta=is_delta)
         self.header, self.end_bytes = front, member.size
         if front.directory_offset == layout.GD_AT_END:
             self.header, self.end_bytes = _read_footer(member, front)
@@ -72,6 +77,11 @@ class VmdkReader:
             offsets=array("Q", (sector * SECTOR_BYTES for sector in sectors)),
             max_stored_bytes=max_stored_bytes(grain_bytes) if self.header.is_compressed else grain_bytes,
         )
+
+    @property
+    def zeroed_numbers(self) -> Sequence[int]:
+        """See `virt_ova.disk.base.DeltaReader.zeroed_numbers`; known once `block_map` was read, and of a delta only."""
+        return self._zeroed
 
     def decode(self, stored: memoryview, offset: int, ordinals: range) -> list[Buffer]:
         """See `virt_ova.disk.base.DiskReader.decode`."""
@@ -119,7 +129,11 @@ class VmdkReader:
         has_zeroed = bool(self.header.flags & layout.FLAG_ZEROED_GRAIN)
         grains = -(-self.header.capacity_sectors // self.header.grain_sectors)
         for number, sector in enumerate(entries, first):
-            if sector == layout.GTE_UNALLOCATED or (has_zeroed and sector == layout.GTE_ZEROED):
+            if sector == layout.GTE_UNALLOCATED:
+                continue
+            if has_zeroed and sector == layout.GTE_ZEROED:
+                if self._is_delta:
+                    self._zeroed.append(number)
                 continue
             if not self._first_data <= sector < end_sector or number >= grains:
                 raise DiskError(
@@ -150,8 +164,8 @@ class VmdkReader:
             raise _overlap(self._member, "two grains share one place")
 
 
-def read_front(member: Member) -> SparseHeader:
-    """The header, with the descriptor checked.
+def read_front(member: Member, *, is_delta: bool = False) -> SparseHeader:
+    """The header, with the descriptor checked, which may tell of a parent when `is_delta` is set.
 
     Raises:
         DiskError: the extent is unsafe, or of a kind that is not read.
@@ -166,7 +180,8 @@ def read_front(member: Member) -> SparseHeader:
                 f"expected at most {descriptor.MAX_BYTES} bytes behind the header",
                 code="E_DISK_DESCRIPTOR",
             )
-        descriptor.check_descriptor(member.read_at(header.descriptor_offset * SECTOR_BYTES, size))
+        text = member.read_at(header.descriptor_offset * SECTOR_BYTES, size)
+        descriptor.check_descriptor(text, is_delta=is_delta)
     return header
 
 
