@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.build.disks import KIB, SECTOR, OrderedSink, convert, member_of, sparse_vmdk, vmdk_descriptor
+from tests.build.ova import descriptor
 from virt_ova.disk.copy import copy_disk
 from virt_ova.disk.layers import LayeredReader
 from virt_ova.disk.pump import Hasher
@@ -102,3 +105,30 @@ def flatten(paths: Sequence[Path], target: Path, driver: str, *, in_order: bool 
         writer = Qcow2Writer(reader.block_map) if driver == "qcow2" else RawWriter(reader.block_map)
         with closing(OrderedSink(target) if in_order else FileSink.create(target)) as sink:
             copy_disk(member, reader, writer, sink, hasher=hasher, threads=2)
+
+
+def delta_members(
+    *stack: Layer, items: Sequence[int] = (1,), hint: str = "", file_attributes: str = ""
+) -> list[tuple[str, bytes]]:
+    """Descriptor and images of a machine, without a manifest: ``disk1`` in ``a1.vmdk`` lies on ``disk2``, and so on.
+
+    Args:
+        stack: the images, the topmost first.
+        items: numbers of the disks that the machine has.
+        hint: what the images themselves name as their parent.
+        file_attributes: of every File.
+    """
+    images = []
+    with TemporaryDirectory() as folder:
+        for number, layer in enumerate(stack, 1):
+            path = layer.write(Path(folder) / "image", parent=hint if number < len(stack) else "")
+            images.append((f"a{number}.vmdk", path.read_bytes()))
+    sizes = [(name, len(data)) for name, data in images]
+    text = descriptor(sizes, capacity="CAPACITY", file_attributes=file_attributes).decode()
+    for number, layer in enumerate(stack, 1):
+        parent = f' ovf:parentRef="disk{number + 1}"' if number < len(stack) else ""
+        text = text.replace('"CAPACITY"', f'"{layer.capacity}"{parent}', 1)
+        if number not in items:
+            text, count = re.subn(f"<Item>(?:(?!</Item>).)*/disk/disk{number}<.*?</Item>", "", text)
+            assert count == 1
+    return [("a.ovf", text.encode()), *images]

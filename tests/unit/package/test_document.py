@@ -48,6 +48,7 @@ def test_inspect_has_the_promised_keys(tmp_path: Path) -> None:
                 "file_offset": offset,
                 "capacity_bytes": 1 << 30,
                 "format": "raw",
+                "parent": "",
             }
         ],
         "networks": [{"name": "VM Network", "description": "A net"}],

@@ -68,6 +68,14 @@ def envelope(
     return Envelope(ovf_version="1.1", namespace="", content=content, disks=listed, **values)  # type: ignore[arg-type]
 
 
+def _parents(descriptor: Envelope, disk: Disk) -> tuple[str, ...]:
+    """Members of the disks that `disk` lies on."""
+    parent = next((each for each in descriptor.disks if each.id == disk.parent_ref), None)
+    if parent is None:
+        return ()
+    return (f"{parent.id}.vmdk" if parent.file_ref else "", *_parents(descriptor, parent))
+
+
 def sources_of(descriptor: Envelope) -> dict[str, DiskSource]:
     """What a package would say of the descriptor's disks."""
     return {
@@ -78,6 +86,7 @@ def sources_of(descriptor: Envelope) -> dict[str, DiskSource]:
             capacity_bytes=disk.capacity_bytes or 0,
             file_size=1000 if disk.file_ref else 0,
             file_offset=512 * number,
+            parents=_parents(descriptor, disk),
         )
         for number, disk in enumerate(descriptor.disks, start=1)
     }

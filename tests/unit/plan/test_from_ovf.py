@@ -81,11 +81,14 @@ def test_arm_guests_are_refused() -> None:
     assert error.message == "the guest 'arm-debian12-64' needs an ARM processor, expected one for x86"
 
 
-def test_disks_of_differences_are_refused() -> None:
-    disks = (Disk(id="base", file_ref="f", capacity_bytes=1), Disk(id="child", file_ref="g", parent_ref="base"))
-    error = refusal(envelope(system(CPU), disks=disks))
-    assert error.code == "E_NOT_SUPPORTED"
-    assert error.message == "disk 'child' holds the difference to disk 'base', expected a whole disk"
+def test_a_disk_below_one_in_use_is_not_unused() -> None:
+    parents = {"top": "middle", "middle": "base", "base": "", "other": ""}
+    disks = tuple(Disk(id=name, file_ref=name, capacity_bytes=GIB, parent_ref=parents[name]) for name in parents)
+    plan = plan_of(envelope(system(CPU, item(ResourceType.DISK, "1", disk="top")), disks=disks))
+    assert [(each.member, each.parents) for each in plan.transfers] == [("top.vmdk", ("middle.vmdk", "base.vmdk"))]
+    assert [each.message for each in plan.findings if each.code == "DISK_UNUSED"] == [
+        "disk 'other' is attached to no machine and is not installed"
+    ]
 
 
 def test_disks_meant_to_be_shared_are_told() -> None:
