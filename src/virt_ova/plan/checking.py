@@ -16,11 +16,11 @@ from virt_ova.errors import PlanError
 from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.bays import units_of
 from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
-from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, Machine
+from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, Machine
 from virt_ova.plan.naming import check_name, is_image_name
 from virt_ova.plan.nics import MADE, connection_problem
 from virt_ova.plan.nics import MODELS as NIC_MODELS
-from virt_ova.plan.plan import Entity, InstallPlan
+from virt_ova.plan.plan import Entity, ImageFormat, InstallPlan
 from virt_ova.plan.properties import walk_entities
 from virt_ova.plan.to_qemu import SCSI_DEVICES, SOUND_DEVICES, USB_DEVICES, VIDEO_DEVICES
 from virt_ova.plan.turns import MAX_DELAY_SECONDS
@@ -103,7 +103,7 @@ def _check_range(what: str, found: int, least: int, most: int) -> None:
 
 
 def _check_transfers(plan: InstallPlan) -> None:
-    """Every image has a name of its own, and fills one drive."""
+    """Every image has a name of its own, and fills one drive, or several that say so."""
     _check_distinct("transfer", (transfer.id for transfer in plan.transfers))
     _check_distinct("image", (transfer.image_name for transfer in plan.transfers))
     for transfer in plan.transfers:
@@ -115,16 +115,19 @@ def _check_transfers(plan: InstallPlan) -> None:
             )
         what = f"the capacity of transfer {quoted(transfer.id)}"
         _check_range(what, transfer.capacity_bytes, 0, MAX_CAPACITY_BYTES)
-    there = {transfer.id for transfer in plan.transfers}
-    filled = [drive for machine in plan.machines for drive in machine.drives if drive.transfer]
+    formats = {transfer.id: transfer.image_format for transfer in plan.transfers}
+    filled = [drive for machine in plan.machines for drive in machine.drives if drive.transfer or drive.shared]
     for drive in filled:
-        if drive.transfer not in there:
-            raise bad_plan(
-                f"drive {quoted(drive.id)} is filled by transfer {quoted(drive.transfer)}, which is not there"
-            )
-    name, count = next(iter(Counter(drive.transfer for drive in filled).most_common(1)), ("", 0))
-    if count > 1:
-        raise bad_plan(f"transfer {quoted(name)} fills {count} drives, expected one")
+        what = f"drive {quoted(drive.id)} is filled by transfer {quoted(drive.transfer)}"
+        if drive.transfer not in formats:
+            raise bad_plan(f"{what}, which is not there")
+        if drive.shared and formats[drive.transfer] is not ImageFormat.RAW:
+            raise bad_plan(f"{what} and shared, expected a raw image, the only one that two machines can write to")
+    own = Counter(drive.transfer for drive in filled if drive.kind is DriveKind.DISK and not drive.shared)
+    total = Counter(drive.transfer for drive in filled)
+    for name in own:
+        if total[name] > 1:
+            raise bad_plan(f"transfer {quoted(name)} fills {total[name]} drives, expected one, or only shared ones")
 
 
 def _check_environments(plan: InstallPlan, entities: Iterable[Entity]) -> None:

@@ -62,10 +62,11 @@ def _drive_id(item: Item, position: int) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Content:
-    """What a drive is: its kind, the transfer that fills it (empty for none), oVirt's word for its bus."""
+    """What a drive is: its kind, its transfer (empty for none), whether machines share it, oVirt's word for its bus."""
 
     kind: DriveKind
     transfer: str = ""
+    shared: bool = False
     interface: str = ""
 
 
@@ -75,7 +76,8 @@ def _content(item: Item, machine: str, interfaces: Mapping[str, str], transfers:
         return _Content(kind=kind)
     transfer = transfers.add(machine, item, kind, reference)
     interface = interfaces.get(reference.id, "") if reference.kind is HostKind.DISK else ""
-    return _Content(kind=kind, transfer=transfer, interface=interface)
+    is_shared = transfers.is_shared(kind, reference)
+    return _Content(kind=kind, transfer=transfer, shared=is_shared, interface=interface)
 
 
 def _reference(item: Item) -> HostReference | None:
@@ -114,4 +116,5 @@ def _place(item: Item, content: _Content, berths: Berths) -> Drive | None:
         unit=place.unit,
         transfer=content.transfer,
         read_only=content.kind is DriveKind.CDROM,
+        shared=content.shared,
     )

@@ -9,12 +9,13 @@ Pure: what the package's files are and what the host can do comes in as values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Envelope, VirtualSystem
+from virt_ova.ovf.hardware import disk_ids
 from virt_ova.ovf.reading import scaled
 from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
@@ -66,12 +67,17 @@ def make_plan(
     """
     _check_options(envelope, options)
     ledger = Ledger()
-    _check_disks(envelope, ledger)
     _note_choices(envelope, options, ledger)
     blueprints = choose_systems(envelope, identity, options, ledger)
     check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
     entities = plan_entities(envelope, [(each.system, each.name) for each in blueprints], options, ledger)
-    transfers = Transfers(disks=_sized(envelope, disks, entities), files=files, options=options, ledger=ledger)
+    transfers = Transfers(
+        disks=_sized(envelope, disks, entities),
+        files=files,
+        shared=_shared_disks(envelope, blueprints, ledger),
+        options=options,
+        ledger=ledger,
+    )
     workshop = _Workshop(
         identity=identity,
         host=host,
@@ -162,11 +168,18 @@ def _sized(
     return sized
 
 
-def _check_disks(envelope: Envelope, ledger: Ledger) -> None:
-    for disk in envelope.disks:
-        if disk.shared:
-            message = f"disk {quoted(disk.id)} is meant to be shared: each machine gets an image of its own"
-            ledger.note("DISK_SHARED", Severity.WARNING, message)
+def _shared_disks(envelope: Envelope, blueprints: Sequence[Blueprint], ledger: Ledger) -> frozenset[str]:
+    """Ids of the disks that several machines share, which the package has to say itself (DSP0243 9.1)."""
+    shared = []
+    for disk in (disk for disk in envelope.disks if disk.shared):
+        sharers = [each.name for each in blueprints if disk.id in disk_ids(each.items)]
+        message = f"disk {quoted(disk.id)} is meant to be shared, but no two machines have it"
+        if len(sharers) > 1:
+            shared.append(disk.id)
+            names = ", ".join(map(quoted, sharers))
+            message = f"disk {quoted(disk.id)} is one raw image, which these machines share: {names}"
+        ledger.note("DISK_SHARED", Severity.INFO, message)
+    return frozenset(shared)
 
 
 def _virt_type(host: HostCapabilities, options: InstallOptions) -> str:

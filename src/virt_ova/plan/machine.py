@@ -82,6 +82,7 @@ class Drive:
         transfer: id of the `Transfer` with its content; empty for an empty drive.
         boot_order: 1 is tried first; None when not booted from.
         read_only: whether the guest may not write.
+        shared: whether drives of other machines have the same image, all of them at once.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Drive:
     transfer: str = ""
     boot_order: int | None = None
     read_only: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

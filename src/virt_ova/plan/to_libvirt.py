@@ -10,6 +10,7 @@ Choices that are not in the machine:
 
 * the processor is ``host-passthrough`` under KVM, as virt-install has it, and ``maximum`` when emulated, because QEMU's
   own default lacks x86-64-v2, which current distributions need to boot;
+* a shared disk is not cached by the host, as libvirt wants it where machines may run on different ones;
 * an interface that is plugged into nothing is a user interface whose link is down: the guest keeps its hardware;
 * the screen is a VNC server on the loopback address, so that a machine can be watched.
 """
@@ -183,6 +184,8 @@ def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, Volume
             SubElement(disk, "boot", {"order": str(drive.boot_order)})
         if drive.read_only or drive.kind is DriveKind.CDROM:
             SubElement(disk, "readonly")
+        if drive.shared:
+            SubElement(disk, "shareable")
         _add_address(disk, drive, models.get(drive.controller, ""))
 
 
@@ -211,7 +214,8 @@ def _add_disk(devices: Element, drive: Drive, source: VolumeSource | None) -> El
         )
     by_volume = source is not None and bool(source.pool)
     disk = SubElement(devices, "disk", {"type": "volume" if by_volume else "file", "device": drive.kind})
-    SubElement(disk, "driver", {"name": "qemu", "type": source.image_format if source else "raw"})
+    driver = {"name": "qemu", "type": source.image_format if source else "raw"}
+    SubElement(disk, "driver", driver | ({"cache": "none"} if drive.shared else {}))
     if source is not None:
         names = {"pool": source.pool, "volume": source.volume} if by_volume else {"file": source.path}
         SubElement(disk, "source", names)

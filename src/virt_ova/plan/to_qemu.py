@@ -179,6 +179,8 @@ def _drives(machine: Machine, sources: Mapping[str, VolumeSource]) -> Iterator[s
             backend = f"if=none,id=drive{number},format={source.image_format},readonly={read_only}"
             yield from ("-drive", f"{backend},file={_escaped(source.path)}")
             options.append(f"drive=drive{number}")
+        if drive.shared:
+            options.append("share-rw=on")
         if drive.boot_order is not None:
             options.append(f"bootindex={drive.boot_order}")
         yield from ("-device", ",".join(options))

@@ -26,6 +26,7 @@ class Transfers:
     Attributes:
         disks: the package's disks, by ``ovf:diskId``.
         files: the package's files that are images, by ``ovf:id``.
+        shared: ids of the disks that several machines share.
         options: choices for the install.
         ledger: takes findings.
         by_id: the transfers so far.
@@ -33,6 +34,7 @@ class Transfers:
 
     disks: Mapping[str, DiskSource]
     files: Mapping[str, DiskSource]
+    shared: frozenset[str] = frozenset()
     options: InstallOptions
     ledger: Ledger
     by_id: dict[str, Transfer] = field(default_factory=dict)
@@ -43,8 +45,8 @@ class Transfers:
     def add(self, machine: str, item: Item, kind: DriveKind, reference: HostReference) -> str:
         """Id of the transfer that fills a drive of `machine` with what `reference` names.
 
-        A disk that several drives name becomes an image for each, as none of them may see what another writes; a CD's
-        or floppy's image is made once.
+        A disk that several drives name becomes an image for each, as none of them may see what another writes, unless
+        it is shared; the image of a shared disk, a CD or a floppy is made once.
 
         Raises:
             PlanError: the package has no such disk or file (``E_OVF_REF``), it is blank and of unknown capacity
@@ -67,11 +69,12 @@ class Transfers:
             )
         name = reference.id if reference.kind is HostKind.DISK else f"file/{reference.id}"
         transfer_id, copy = name, 1
-        while transfer_id in self.by_id and not self._is_shareable(transfer_id, kind, source):
+        is_shared = self.is_shared(kind, reference)
+        while transfer_id in self.by_id and not self._is_same(transfer_id, kind, source, is_shared=is_shared):
             copy += 1
             transfer_id = f"{name}#{copy}"
         if transfer_id not in self.by_id:
-            self.by_id[transfer_id] = self._transfer(transfer_id, machine, kind, source)
+            self.by_id[transfer_id] = self._transfer(transfer_id, machine, kind, source, is_shared=is_shared)
             self._kinds[transfer_id] = kind
             self._used.add(name)
         return transfer_id
@@ -94,6 +97,10 @@ class Transfers:
         offsets = {source.member: source.file_offset for source in [*self.files.values(), *self.disks.values()]}
         return tuple(sorted(self.by_id.values(), key=lambda each: (not each.member, offsets.get(each.member, 0))))
 
+    def is_shared(self, kind: DriveKind, reference: HostReference) -> bool:
+        """Whether what `reference` names becomes one image, to which several machines may write."""
+        return kind is DriveKind.DISK and reference.kind is HostKind.DISK and reference.id in self.shared
+
     def unused_disks(self) -> tuple[str, ...]:
         """Ids of the package's disks that no drive has, and no disk that a drive has lies on."""
         below = {name for transfer in self.by_id.values() for name in transfer.parents}
@@ -110,15 +117,18 @@ class Transfers:
             )
         return source
 
-    def _is_shareable(self, transfer_id: str, kind: DriveKind, source: DiskSource) -> bool:
-        """Whether another drive of that kind can have the same image."""
+    def _is_same(self, transfer_id: str, kind: DriveKind, source: DiskSource, *, is_shared: bool) -> bool:
+        """Whether another drive of that kind is to have the same image."""
         is_same = self._kinds[transfer_id] is kind and self.by_id[transfer_id].member == source.member
-        return is_same and kind is not DriveKind.DISK
+        return is_same and (is_shared or kind is not DriveKind.DISK)
 
-    def _transfer(self, transfer_id: str, machine: str, kind: DriveKind, source: DiskSource) -> Transfer:
+    def _transfer(
+        self, transfer_id: str, machine: str, kind: DriveKind, source: DiskSource, *, is_shared: bool
+    ) -> Transfer:
         number = self._counts.get((machine, kind), 0) + 1
         self._counts[machine, kind] = number
-        image_format = self.options.image_format if kind is DriveKind.DISK else ImageFormat.RAW
+        is_own_disk = kind is DriveKind.DISK and not is_shared
+        image_format = self.options.image_format if is_own_disk else ImageFormat.RAW
         return Transfer(
             id=transfer_id,
             member=source.member,
@@ -126,14 +136,14 @@ class Transfers:
             file_format=source.file_format,
             capacity_bytes=source.capacity_bytes,
             image_format=image_format,
-            mode=self._mode(kind, source),
+            mode=self._mode(source) if is_own_disk else DiskMode.EXPAND,
             image_name=image_name(machine, number, kind, image_format),
         )
 
-    def _mode(self, drive: DriveKind, source: DiskSource) -> DiskMode:
+    def _mode(self, source: DiskSource) -> DiskMode:
         """What the user chose, where the member allows it."""
         wanted = self.options.disk_mode
-        if wanted is DiskMode.EXPAND or not source.member or drive is not DriveKind.DISK:
+        if wanted is DiskMode.EXPAND or not source.member:
             return DiskMode.EXPAND
         needs_grains = {DiskMode.TRANSPLANT: "transplanted", DiskMode.HOST_EXPAND: "left to the host to expand"}
         if wanted in needs_grains and (source.parents or source.file_format != DiskFormat.VMDK_STREAM):

@@ -326,6 +326,12 @@ def second_drive(**values: object) -> Callable[[Any], None]:
     return change
 
 
+NOT_RAW = (
+    "drive 'other' is filled by transfer 'd1' and shared, "
+    "expected a raw image, the only one that two machines can write to"
+)
+
+
 def second_machine(document: Any) -> None:  # noqa: ANN401 - a JSON document
     document["machines"].append(document["machines"][0] | {"name": "other"})
 
@@ -333,8 +339,9 @@ def second_machine(document: Any) -> None:  # noqa: ANN401 - a JSON document
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (second_machine, "transfer 'd1' fills 2 drives, expected one"),
-        (second_drive(transfer="d1"), "transfer 'd1' fills 2 drives, expected one"),
+        (second_machine, "transfer 'd1' fills 2 drives, expected one, or only shared ones"),
+        (second_drive(transfer="d1"), "transfer 'd1' fills 2 drives, expected one, or only shared ones"),
+        (second_drive(transfer="d1", shared=True), NOT_RAW),
         (second_drive(id="disk0"), "the plan has 2 of drive 'disk0', expected one"),
         (second_drive(unit=0), "the plan has 2 of place 'sata 0:0', expected one"),
         (second_drive(boot_order=1), "the plan has 2 of boot order '1', expected one"),
@@ -349,6 +356,26 @@ def test_what_can_be_there_but_once_is_refused(change: Callable[[Any], None], me
     with pytest.raises(PlanError) as caught:
         from_json(changed(change))
     assert (caught.value.code, caught.value.message) == ("E_PLAN_JSON", message)
+
+
+def test_machines_share_what_all_of_them_call_shared() -> None:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        second_machine(document)
+        document["transfers"][0]["image_format"] = "raw"
+        for machine in document["machines"]:
+            machine["drives"] = [drive | {"shared": True} for drive in machine["drives"]]
+
+    plan = from_json(changed(change))
+    assert [drive.shared for machine in plan.machines for drive in machine.drives] == [True, True]
+
+
+def test_machines_may_have_the_same_cd() -> None:
+    def change(document: Any) -> None:  # noqa: ANN401 - a JSON document
+        second_machine(document)
+        for machine in document["machines"]:
+            machine["drives"] = [drive | {"kind": "cdrom"} for drive in machine["drives"]]
+
+    assert [machine.drives[0].transfer for machine in from_json(changed(change)).machines] == ["d1", "d1"]
 
 
 def test_ide_needs_a_chipset_that_has_it() -> None:

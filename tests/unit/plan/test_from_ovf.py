@@ -91,13 +91,6 @@ def test_a_disk_below_one_in_use_is_not_unused() -> None:
     ]
 
 
-def test_disks_meant_to_be_shared_are_told() -> None:
-    plan = plan_of(envelope(system(CPU), disks=(Disk(id="d", file_ref="f", capacity_bytes=1, shared=True),)))
-    shared = next(finding for finding in plan.findings if finding.code == "DISK_SHARED")
-    assert shared.severity is Severity.WARNING
-    assert shared.message == "disk 'd' is meant to be shared: each machine gets an image of its own"
-
-
 class TestNames:
     def test_the_package_names_the_machine(self) -> None:
         plan = plan_of(system(CPU, name="a/b <c>"))
@@ -155,6 +148,28 @@ class TestCollections:
         assert [transfer.image_name for transfer in plan.transfers] == ["a-disk1.qcow2", "b-disk1.qcow2"]
         assert [transfer.id for transfer in plan.transfers] == ["d1", "d1#2"]
         assert [machine.drives[0].transfer for machine in plan.machines] == ["d1", "d1#2"]
+
+    def test_a_shared_disk_is_one_raw_image(self) -> None:
+        disks = (Disk(id="d1", file_ref="f", capacity_bytes=GIB, shared=True),)
+        descriptor = envelope(system(*IDE_DISK, id="a"), system(*IDE_DISK, id="b"), disks=disks)
+        plan = plan_of(descriptor, options=InstallOptions(disk_mode=DiskMode.TRANSPLANT))
+        (transfer,) = plan.transfers
+        assert (transfer.id, transfer.image_name, transfer.mode) == ("d1", "a-disk1.raw", DiskMode.EXPAND)
+        assert transfer.image_format is ImageFormat.RAW
+        assert [(machine.drives[0].transfer, machine.drives[0].shared) for machine in plan.machines] == [
+            ("d1", True)
+        ] * 2
+        assert [(each.severity, each.message) for each in plan.findings if each.code == "DISK_SHARED"] == [
+            (Severity.INFO, "disk 'd1' is one raw image, which these machines share: 'a', 'b'")
+        ]
+
+    def test_a_shared_disk_of_one_machine_is_like_any_other(self) -> None:
+        disks = (Disk(id="d1", file_ref="f", capacity_bytes=GIB, shared=True),)
+        plan = plan_of(envelope(system(*IDE_DISK, id="a"), disks=disks))
+        assert (plan.transfers[0].image_format, plan.machines[0].drives[0].shared) == (ImageFormat.QCOW2, False)
+        assert [(each.severity, each.message) for each in plan.findings if each.code == "DISK_SHARED"] == [
+            (Severity.INFO, "disk 'd1' is meant to be shared, but no two machines have it")
+        ]
 
 
 class TestOptions:

@@ -151,6 +151,13 @@ def test_images_are_named_by_path_or_by_volume() -> None:
     assert by_volume.find("boot") is None
 
 
+def test_a_shared_disk_is_shareable_and_not_cached() -> None:
+    virtual = machine(controllers=(Controller(bus=Bus.SATA),), drives=(disk(Bus.SATA, shared=True),))
+    (found,) = written(virtual).iter("disk")
+    assert attributes(found.find("driver"))["cache"] == "none"
+    assert found.find("shareable") is not None
+
+
 def test_an_empty_cd_drive_has_no_source() -> None:
     drive = disk(Bus.IDE, kind=DriveKind.CDROM, transfer="")
     element = written(machine(drives=(drive,))).find("devices/disk")

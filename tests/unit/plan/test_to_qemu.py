@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -73,6 +75,22 @@ def argument(command: list[str], option: str) -> str:
 def disk(bus: Bus, number: int = 0, **values: object) -> Drive:
     fields: dict[str, object] = {"id": f"disk{number}", "kind": DriveKind.DISK, "bus": bus, "transfer": f"d{number}"}
     return Drive(**(fields | values))  # type: ignore[arg-type]  # values are the test's
+
+
+@needs_qemu
+def test_two_machines_share_a_disk_on_every_bus(tmp_path: Path, sources: dict[str, VolumeSource]) -> None:
+    """QEMU locks its images: without a word the second one would not start."""
+    buses = (Bus.IDE, Bus.SATA, Bus.SCSI, Bus.VIRTIO, Bus.NVME, Bus.USB)
+    controllers = (Controller(bus=Bus.SATA), Controller(bus=Bus.SCSI, model="lsisas1068"))
+    drives = tuple(disk(bus, number, shared=True) for number, bus in enumerate(buses))
+    virtual = machine(controllers=controllers, drives=drives, usb="ehci")
+    command = qemu_command(virtual, sources=sources, settings=QemuSettings(serial="null"))
+    pid_file = tmp_path / "pid"
+    subprocess.run([*command, "-S", "-daemonize", "-pidfile", pid_file], check=True, timeout=60)
+    try:
+        assert "share-rw = true" in run(virtual, sources)
+    finally:
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
 
 @needs_qemu

@@ -2,7 +2,7 @@
 
 The machine ``web`` lives in ``PATH/web``: its images, ``domain.xml`` for a libvirt that may come later, and ``run``,
 which runs it under QEMU with the same hardware. The folder is made with ``mkdir``, which cannot replace one, and
-everything in it is written where it stays.
+everything in it is written where it stays. An image that several machines share lies in the folder of the first one.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class DirectoryTarget:
                 raise folder_exists(folder)
             _check_networks(machine)
             _firmware_of(machine)
-            self._machine_of |= {drive.transfer: machine.name for drive in machine.drives if drive.transfer}
+            images = {drive.transfer: machine.name for drive in machine.drives if drive.transfer}
+            self._machine_of = images | self._machine_of
         for transfer in plan.transfers:
             _check_image_name(transfer.image_name)
             self._owner(transfer)
@@ -165,7 +166,7 @@ class DirectoryTarget:
         """Nothing is held."""
 
     def _owner(self, transfer: Transfer) -> str:
-        """Name of the machine that `transfer` is for."""
+        """Name of the first machine that `transfer` is for."""
         if (name := self._machine_of.get(transfer.id)) is None:
             raise TargetError(
                 f"the image {quoted(transfer.image_name)} is for no machine of the plan, expected a drive that has it",
@@ -272,7 +273,8 @@ def _command(
 ) -> list[str]:
     """The QEMU command, to be run in the machine's folder."""
     sources = {
-        key: VolumeSource(image_format=volume.image_format, path=volume.image_name) for key, volume in volumes.items()
+        key: VolumeSource(image_format=volume.image_format, path=volume.path_from(machine.name))
+        for key, volume in volumes.items()
     }
     settings = QemuSettings(
         binary=EMULATOR,

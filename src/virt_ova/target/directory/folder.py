@@ -96,10 +96,9 @@ class FolderVolume:
         """Absolute path."""
         return str(self._path)
 
-    @property
-    def image_name(self) -> str:
-        """Path relative to the machine's folder."""
-        return self._path.name
+    def path_from(self, machine: str) -> str:
+        """Path relative to the folder of `machine`, which may be another one beside this volume's."""
+        return self._path.name if machine == self._folder.path.name else f"../{self.name}"
 
     @property
     def sink(self) -> FileSink:
