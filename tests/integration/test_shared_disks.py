@@ -11,8 +11,8 @@ from tests.build.command import json_of
 from tests.build.command import virt_ova as run_virt_ova
 from tests.build.disks import guest_bytes
 from tests.build.ova import build_ova, manifest_for, with_manifest
-from tests.build.small import listing, small_disk
 from tests.build.siblings import sibling_members
+from tests.build.small import listing, small_disk
 from virt_ova.target.directory.domain import running_pid, stop
 
 OWN = ["", "/domain.xml", "/run"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import virt_ova
 from tests.build.disks import guest_bytes
 from tests.build.ova import build_ova, with_manifest
-from tests.build.small import small_disk
 from tests.build.siblings import sibling_members
+from tests.build.small import small_disk
 from tests.integration.libvirt.conftest import Daemon
 
 
