@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, groupby, zip_longest
 from typing import Final
 
 from virt_ova.disk.base import BlockMap, Buffer, DeltaReader, DiskFormat, DiskReader
@@ -53,7 +53,8 @@ class LayeredReader:
             for image, start in zip(images, starts, strict=False)
         ]
         deltas = [open_delta(part) for part in parts[:-1]]
-        self._layers = _stack(member, [*zip(parts, deltas, strict=False), (parts[-1], open_disk(parts[-1]))])
+        readers: list[DiskReader] = [*deltas, open_disk(parts[-1])]
+        self._layers = _stack(member, [*zip(parts, readers, strict=True)])
         self._starts = [layer.start for layer in self._layers]
         self._block_map = _Showing(member, self._layers, deltas).block_map()
 
@@ -137,15 +138,18 @@ class _Showing:
         self._block_bytes = min(layer.block_map.block_bytes for layer in layers)
         self._numbers = array("I" if self._capacity // self._block_bytes < 1 << 32 else "Q")
         self._offsets = array("Q")
+        self._hidden: dict[int, _NumberSet] = {}
+        self._examined = 0
 
     def block_map(self) -> BlockMap:
         """All of them."""
-        above: list[tuple[_NumberSet, int]] = []
-        for position, layer in enumerate(self._layers):
-            self._add(layer, above)
-            if position < len(self._deltas):
-                held = _NumberSet(chain(layer.block_map.numbers, self._deltas[position].zeroed_numbers))
-                above.append((held, layer.block_map.block_bytes // self._block_bytes))
+        for layer, delta in zip_longest(self._layers, self._deltas):
+            pieces = layer.block_map.block_bytes // self._block_bytes
+            self._add(layer, pieces)
+            if delta is not None:
+                hidden = self._hidden.setdefault(pieces, _NumberSet())
+                hidden.update(layer.block_map.numbers)
+                hidden.update(delta.zeroed_numbers)
         return BlockMap(
             capacity_bytes=self._capacity,
             block_bytes=self._block_bytes,
@@ -154,15 +158,17 @@ class _Showing:
             max_stored_bytes=max(layer.block_map.max_stored_bytes for layer in self._layers),
         )
 
-    def _add(self, layer: _Layer, above: Sequence[tuple[_NumberSet, int]]) -> None:
-        pieces = layer.block_map.block_bytes // self._block_bytes
+    def _add(self, layer: _Layer, pieces: int) -> None:
+        """Add what shows of a layer, each of whose blocks is cut into so many `pieces`."""
+        hidden = tuple(self._hidden.items())
         end = -(-layer.limit_bytes // self._block_bytes)
         for number, offset in zip(layer.block_map.numbers, layer.block_map.offsets, strict=True):
             for piece in range(number * pieces, min((number + 1) * pieces, end)):
-                if not any(piece // size in held for held, size in above):
+                if not any(piece // size in numbers for size, numbers in hidden):
                     self._numbers.append(piece)
                     self._offsets.append(layer.start + offset)
-            if len(self._numbers) > MAX_BLOCKS:
+            self._examined += pieces
+            if self._examined > MAX_BLOCKS:
                 what = f"disks that lie on each other with more blocks of {self._block_bytes} bytes"
                 raise _too_much(self._member, what, MAX_BLOCKS)
 
@@ -170,8 +176,11 @@ class _Showing:
 class _NumberSet:
     """Numbers, a bit for each, in pages that are there when they hold one."""
 
-    def __init__(self, numbers: Iterable[int]) -> None:
+    def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
+
+    def update(self, numbers: Iterable[int]) -> None:
+        """Add all of `numbers`."""
         for number in numbers:
             page, bit = divmod(number, _PAGE_NUMBERS)
             bits = self._pages.get(page)

@@ -1,13 +1,14 @@
 """Disks of differences; tests/property has them at random, with qemu-img as the oracle."""
 
 import struct
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.build.disks import KIB, MIB, SECTOR, convert, decoded, member_of, patch, random_disk, sparse_vmdk
+from tests.build.disks import KIB, MIB, SECTOR, convert, decoded, member_of, patch, qemu_img, random_disk, sparse_vmdk
 from tests.build.layers import Layer, flatten, layered
 from virt_ova.disk import copy, layers
 from virt_ova.disk.base import DiskFormat
@@ -45,6 +46,30 @@ def test_what_a_delta_lacks_is_read_from_its_parent_and_its_zeros_hide_it(tmp_pa
         assert decoded(member, reader) == merged(DELTA, BASE)
         assert reader.format is DiskFormat.VMDK_STREAM
         assert list(reader.block_map.numbers) == [1, 3, 5, 7, 0, 4]
+
+
+@pytest.mark.parametrize("subformat", ["streamOptimized", "monolithicSparse"])
+def test_what_qemu_wrote_over_a_disk(tmp_path: Path, subformat: str) -> None:
+    """Of the second child the first one is the parent; qemu-img reads the chain, by the names in the images."""
+    raw = random_disk(tmp_path / "raw", 4 * MIB + 5 * SECTOR, [0, 1, 2, 20, 21, 40, 64])
+    base = convert(raw, tmp_path / "base.vmdk", "vmdk", f"subformat={subformat}")
+    writes = (
+        ["write -P 7 4k 8k", "write -P 8 1300k 200k", "write -z 128k 64k"],
+        ["write -P 9 100k 40k", "write -z 1M 1M"],
+    )
+    paths = [base]
+    for number, commands in enumerate(writes):
+        child = tmp_path / f"{number}.vmdk"
+        qemu_img("create", "-f", "vmdk", "-o", "zeroed_grain=on", "-b", paths[0], "-F", "vmdk", child)
+        words = [word for command in commands for word in ("-c", command)]
+        subprocess.run(["qemu-io", "-f", "vmdk", *words, child], check=True, capture_output=True)
+        paths.insert(0, child)
+    qemu_img("convert", "-f", "vmdk", "-O", "raw", paths[0], tmp_path / "expected")
+    flatten(paths, tmp_path / "out", "raw", hasher=None)
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "expected").read_bytes()
+    with layered(paths) as (_, reader):
+        assert reader.format is DiskFormat.VMDK_SPARSE
+        assert {20, 21}.isdisjoint(reader.block_map.numbers)
 
 
 def test_the_parent_is_the_declared_one_whatever_the_image_says(tmp_path: Path) -> None:
@@ -136,10 +161,10 @@ def test_errors_name_the_image_that_is_wrong(tmp_path: Path) -> None:
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path, DELTA, BASE)
-    monkeypatch.setattr(layers, "MAX_BLOCKS", 5)
+    monkeypatch.setattr(layers, "MAX_BLOCKS", 11)
     error = refused(paths)
     assert (error.code, error.hint) == ("E_DISK_LIMIT", MERGE)
-    assert error.message == "found disks that lie on each other with more blocks of 65536 bytes, expected at most 5"
+    assert error.message == "found disks that lie on each other with more blocks of 65536 bytes, expected at most 11"
     error = refused([paths[0]] * 64 + [paths[1]])
     assert (error.code, error.message) == (
         "E_DISK_LIMIT", "found 65 disks that lie on each other, expected at most 64"
