@@ -16,6 +16,7 @@ from tests.build.disks import guest_bytes, qemu_img
 from tests.build.layers import Layer, delta_members
 from tests.build.ova import build_folder, build_ova, manifest_for, with_manifest
 from tests.build.small import edited, listing
+from tests.build.webserver import serve
 from virt_ova.errors import PlanError, VirtOvaError
 from virt_ova.plan.codec import from_json, to_json
 from virt_ova.source.pipe import SAVE_FIRST
@@ -90,6 +91,12 @@ def test_parents_of_other_formats_and_in_chunks(tmp_path: Path) -> None:
         virt_ova.convert(tmp_path / "q", tmp_path / "bad", disk="disk1")
     assert caught.value.code == "E_DIGEST"
     assert not (tmp_path / "bad").exists()
+
+
+def test_from_a_web_server(tmp_path: Path) -> None:
+    with serve({"/a.ova": ova(tmp_path)}) as server:
+        result = virt_ova.convert(server.url("/a.ova"), tmp_path / "out", disk="disk1")
+    assert (result.trust, guest_bytes(tmp_path / "out")) == (virt_ova.Trust.DIGESTS, DISK)
 
 
 @pytest.mark.parametrize("changed", [1, 2, 3])

@@ -6,6 +6,7 @@ import pytest
 
 import virt_ova
 from tests.build.disks import KIB, MIB, convert, guest_bytes, member_of, random_disk
+from tests.build.layers import Layer, delta_members
 from tests.build.ova import build_ova, descriptor, with_manifest
 from virt_ova.disk.witness import Witness
 from virt_ova.errors import SourceError
@@ -121,4 +122,28 @@ def test_tables_are_those_that_were_verified(tmp_path: Path, driver: str, mode: 
             else:
                 assert guest_bytes(out)[:MIB] == raw.read_bytes()
                 out.unlink()
+    assert caught > 0
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_tables_of_every_layer_are_those_that_were_verified(tmp_path: Path, layer: int) -> None:
+    """As above, for a disk of differences and for its parent; their tables stand behind their grains."""
+    top, base = Layer(grains=("data", "none", "zeroed") * 2), Layer(grains=("data",) * 6, seed=1)
+    members = delta_members(top, base)
+    disk = members[layer][1]
+    package = build_ova(tmp_path / "a.ova", with_manifest(members)).read_bytes()
+    start = package.index(disk)
+    behind = len(disk) - 6 * KIB
+    words = [at for at in range(behind, len(disk) - 8, 8) if any(disk[at : at + 8])]
+    caught = 0
+    for at in words[:: len(words) // 8]:
+        for honest in range(2):
+            out = tmp_path / f"out{at}.{honest}"
+            try:
+                virt_ova.convert(FickleFile(package, start + at, bytes(8), honest=honest), out, disk="disk1")
+            except virt_ova.VirtOvaError as exc:
+                caught += exc.code == "E_CHANGED"
+                assert not out.exists()
+            else:
+                assert guest_bytes(out) == top.over(base.over(b""))
     assert caught > 0
