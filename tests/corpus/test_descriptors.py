@@ -13,16 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.differences import DIFFERENCES, REFUSALS, refusal_of
-from tests.corpus.index import COLUMNS, Row, descriptors
+from tests.corpus.index import COLUMNS, CORPUS, Row, descriptors
 from virt_ova.errors import DescriptorError
 from virt_ova.ovf import hardware
 from virt_ova.ovf.envelope import Envelope, Item, VirtualSystem
 from virt_ova.ovf.reader import read_envelope
 from virt_ova.ovf.references import walk
+from virt_ova.package.package import open_package
+from virt_ova.stories.install import plan_install
 from virt_ova.units import MIB
 
 OUTCOMES = Path(__file__).with_name("outcomes.tsv")
 MISDECLARED = "xenserver+xenadmin/XenAdminTests/TestResources/sample_app.ovf"
+COMMON_PARENTS = "vmware+govmomi/ovf/fixtures/external/SugarCRM/SugarCRM.ovf"
 HEADER = "local\toutcome\tfindings\n"
 
 
@@ -143,3 +146,16 @@ def test_no_outcome_repeats_more_of_a_package_than_a_message_may() -> None:
     for row, result in outcomes():
         texts = [str(result)] if isinstance(result, DescriptorError) else [f.message for f in result.findings]
         assert all(text.isprintable() and len(text) < 800 for text in texts), row.local
+
+
+def test_machines_whose_disks_have_a_parent_in_common_get_whole_disks() -> None:
+    """As VMware's tool makes them: what several disks have in common goes into a parent that no machine has."""
+    with open_package(CORPUS / COMMON_PARENTS) as package:
+        plan = plan_install(package)
+    assert {transfer.id: (transfer.member, transfer.parents) for transfer in plan.transfers if transfer.member} == {
+        "vmdisk1": ("SugarCRM-disk1.vmdk", ("SugarCRM-basedisk-1-4.vmdk",)),
+        "vmdisk3": ("SugarCRM-disk3.vmdk", ("SugarCRM-basedisk-3-6.vmdk",)),
+        "vmdisk4": ("SugarCRM-disk4.vmdk", ("SugarCRM-basedisk-1-4.vmdk",)),
+        "vmdisk6": ("SugarCRM-disk6.vmdk", ("SugarCRM-basedisk-3-6.vmdk",)),
+    }
+    assert "DISK_UNUSED" not in {finding.code for finding in plan.findings}
