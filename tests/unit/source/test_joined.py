@@ -67,3 +67,11 @@ def test_the_parts_stay_open_for_those_who_opened_them(members: list[Member]) ->
 def test_no_parts_are_an_empty_file() -> None:
     joined = JoinedSource("none", [])
     assert (joined.size, joined.read_at(0, 0)) == (0, b"")
+
+
+def test_what_is_joined_of_joined_ones_has_the_parts_of_all(members: list[Member]) -> None:
+    inner = JoinedSource("inner", members[1:3])
+    middle = Member(name=MemberName("inner"), source=inner, offset=0, size=inner.size)
+    joined = JoinedSource("whole", [members[0], middle, *members[3:]])
+    assert joined.parts == tuple(members)
+    assert joined.read_at(0, 20) == WHOLE
