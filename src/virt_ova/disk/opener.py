@@ -38,9 +38,10 @@ def open_delta(member: Member) -> DeltaReader:
         SourceError: the member cannot be read.
     """
     disk_format = probe(member)
-    if disk_format not in {DiskFormat.VMDK_STREAM, DiskFormat.VMDK_SPARSE}:
+    if member.extents or disk_format not in {DiskFormat.VMDK_STREAM, DiskFormat.VMDK_SPARSE}:
+        found = f"{len(member.extents)} files" if member.extents else disk_format
         raise DiskError(
-            f"the disk is declared as the difference to another one, and its image is {disk_format}, expected a VMDK",
+            f"the disk is declared as the difference to another one, and its image is {found}, expected a VMDK file",
             code="E_NOT_SUPPORTED",
             where=printable(member.name),
             hint="Merge the disks where they were made, and export the machine again.",

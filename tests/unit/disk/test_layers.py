@@ -130,7 +130,17 @@ def test_differences_in_other_formats_are_refused(tmp_path: Path, driver: str) -
     word = {"vpc": "vhd"}.get(driver, driver)
     assert (caught.value.code, caught.value.hint, caught.value.where) == ("E_NOT_SUPPORTED", MERGE, path.name)
     assert caught.value.message == (
-        f"the disk is declared as the difference to another one, and its image is {word}, expected a VMDK"
+        f"the disk is declared as the difference to another one, and its image is {word}, expected a VMDK file"
+    )
+
+
+def test_a_difference_in_several_files_is_refused(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, DELTA)
+    with member_of(path) as member, pytest.raises(DiskError) as caught:
+        open_delta(replace(member, extents=(1000, member.size - 1000)))
+    assert (caught.value.code, caught.value.hint) == ("E_NOT_SUPPORTED", MERGE)
+    assert caught.value.message == (
+        "the disk is declared as the difference to another one, and its image is 2 files, expected a VMDK file"
     )
 
 
