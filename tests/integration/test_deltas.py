@@ -153,6 +153,11 @@ def test_what_cannot_be_flattened_is_refused(tmp_path: Path) -> None:
     assert message.endswith(
         "is the disk 'disk1', which holds the difference to another one, expected a file for each of the two"
     )
+    bare = edited(members, 'ovf:diskId="disk1" ovf:fileRef="file1"', 'ovf:diskId="disk1"')
+    for package in (tmp_path / "blank.ova", build_ova(tmp_path / "bare.ova", bare)):
+        told = "the disk 'disk1' holds the difference to another one, expected a file for each of the two"
+        error = ("E_NOT_SUPPORTED", f"{package.name}: {told}", hint)
+        assert refused("convert", package, tmp_path / "out", "--disk", "disk1") == error
     gone = build_ova(tmp_path / "gone.ova", members[:2])
     assert refused("install", gone, *target)[:2] == ("E_PKG_FILE", "the file 'a2.vmdk' is not in the package")
     larger = edited(members, f'"{TOP.capacity}"', f'"{TOP.capacity * 4}"')

@@ -90,7 +90,7 @@ def convert(
         transfer = Transfer(
             id=chosen.id,
             member=chosen.file_name,
-            parents=tuple(parent.file_name for parent in package.parents_of(chosen)),
+            parents=_parents(package, chosen),
             file_format=chosen.format,
             capacity_bytes=chosen.capacity_bytes or 0,
             image_format=image_format,
@@ -128,3 +128,16 @@ def _choose(package: Package, disk_id: str | None) -> PackageDisk:
         where=package.name,
         hint="Choose one with --disk ID; 'virt-ova disks' lists them.",
     )
+
+
+def _parents(package: Package, disk: PackageDisk) -> tuple[str, ...]:
+    """Names of the files of the disks that `disk` lies on, the nearest first."""
+    names = tuple(parent.file_name for parent in package.parents_of(disk))
+    if names and not all((disk.file_name, *names)):
+        raise PackageError(
+            f"the disk {quoted(disk.id)} holds the difference to another one, expected a file for each of the two",
+            code="E_NOT_SUPPORTED",
+            where=package.name,
+            hint="Merge the disks where they were made, and export the machine again.",
+        )
+    return names
