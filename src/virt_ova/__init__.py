@@ -42,14 +42,8 @@ if TYPE_CHECKING:
     from virt_ova.policy import TrustAnchor, TrustPolicy
     from virt_ova.progress import Monitor
     from virt_ova.stories.convert import ConvertResult, convert
-    from virt_ova.stories.install import (
-        InstalledDomain,
-        InstalledNetwork,
-        InstalledVolume,
-        InstallResult,
-        install,
-        preflight,
-    )
+    from virt_ova.stories.install import install, preflight
+    from virt_ova.stories.result import InstalledDomain, InstalledNetwork, InstalledVolume, InstallResult
     from virt_ova.target.base import BootReport
     from virt_ova.target.registry import open_target
     from virt_ova.vmx.writer import WrittenVmx
@@ -70,7 +64,8 @@ _HOMES: Final = {
     "policy": "TrustAnchor TrustPolicy",
     "progress": "Monitor",
     "stories.convert": "ConvertResult convert",
-    "stories.install": "InstallResult InstalledDomain InstalledNetwork InstalledVolume install preflight",
+    "stories.install": "install preflight",
+    "stories.result": "InstallResult InstalledDomain InstalledNetwork InstalledVolume",
     "target.base": "BootReport",
     "target.registry": "open_target",
     "vmx.writer": "WrittenVmx",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from virt_ova.cli.answers import answered, with_licences
+from virt_ova.cli.boots import Screenshots, boot_lines, install_document, reach_lines
 from virt_ova.cli.console import Console, finding_lines, shown, table, told, trust_line
 from virt_ova.cli.failure import failure_of
 from virt_ova.cli.given import read_given
@@ -21,7 +22,8 @@ from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
 from virt_ova.plan.codec import MAX_PLAN_BYTES, from_json, to_json
 from virt_ova.plan.plan import InstallPlan
-from virt_ova.stories.install import InstallResult, install, preflight
+from virt_ova.stories.install import install, preflight
+from virt_ova.stories.result import InstallResult
 from virt_ova.text import printable, without_secrets
 from virt_ova.units import format_bytes
 
@@ -43,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-boot", metavar="SECONDS", type=float, help="start the machine and say how far it came in this time"
     )
+    parser.add_argument(
+        "--boot-fallback", action="store_true", help="when the guest does not find its disk, try other controllers"
+    )
+    parser.add_argument("--screenshots", metavar="FOLDER", help="keep a picture of each machine's screen in FOLDER")
     parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing, print the plan")
     parser.add_argument("--report", metavar="FILE", help="write the JSON result to FILE as well")
 
@@ -51,17 +57,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Install, and tell what came of it."""
     _check_usage(args)
     if args.report is None:
-        document, lines = _carry_out(args, console)
-        is_reported = True
+        document, lines, is_complete = _carry_out(args, console)
     else:
         with Report(args.report, apart_from=filter(None, (args.source, args.plan, args.property_file))) as report:
-            document, lines = _reported(args, console, report)
-            is_reported = report.write(document)
+            document, lines, has_pictures = _reported(args, console, report)
+            is_complete = report.write(document) and has_pictures
     console.document(document, lines)
-    return 0 if is_reported else 1
+    return 0 if is_complete else 1
 
 
-def _reported(args: argparse.Namespace, console: Console, report: Report) -> tuple[dict[str, Any], list[str]]:
+def _reported(args: argparse.Namespace, console: Console, report: Report) -> tuple[dict[str, Any], list[str], bool]:
     """As `_carry_out`; a failure is written to the report as well."""
     try:
         return _carry_out(args, console)
@@ -73,6 +78,9 @@ def _reported(args: argparse.Namespace, console: Console, report: Report) -> tup
 def _check_usage(args: argparse.Namespace) -> None:
     if args.wait_boot is not None and not args.wait_boot > 0:
         raise UsageError("--wait-boot expects a number of seconds above 0")
+    for option, is_given in (("--boot-fallback", args.boot_fallback), ("--screenshots", args.screenshots)):
+        if is_given and args.wait_boot is None:
+            raise UsageError(f"{option} needs --wait-boot SECONDS, which says how long a machine is watched")
     if args.plan and any(getattr(args, name) for name in _IN_THE_PLAN):
         raise UsageError(
             "--plan cannot be combined with options that decide what the plan says "
@@ -81,16 +89,19 @@ def _check_usage(args: argparse.Namespace) -> None:
         )
 
 
-def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, Any], list[str]]:
+def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, Any], list[str], bool]:
+    """Document and lines of the result, and whether all that belongs to it could be written."""
     options = replace(
         install_options(args),
         start=args.start or args.wait_boot is not None,
         wait_boot_seconds=args.wait_boot,
+        boot_fallback=args.boot_fallback,
         verify=not args.no_verify,
         trust_policy=trust_policy(args),
     )
     uri = args.connect or default_uri()
     plan = from_json(read_given(args.plan, "--plan", most_bytes=MAX_PLAN_BYTES).data) if args.plan else None
+    screenshots = Screenshots(None if args.dry_run else args.screenshots)
     with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json, plan=plan)
         options = with_licences(options, package.envelope, is_json=console.is_json, plan=plan)
@@ -98,10 +109,12 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
             agreed = preflight(package, uri, options=options, plan=plan)
             lines = ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
             lines += finding_lines(told(package.signature_findings))
-            return json.loads(to_json(agreed)), lines
+            return json.loads(to_json(agreed)), lines, True
         with monitor(quiet=console.is_json) as listener:
             result = install(package, uri, options=options, plan=plan, monitor=listener)
-    return asdict(result), list(_lines(result, uri, is_started=options.start))
+    screenshots.save(result.boots)
+    lines = list(_lines(result, uri, screenshots, is_started=options.start))
+    return install_document(result, screenshots.files), lines, screenshots.is_complete
 
 
 def _plan_lines(plan: InstallPlan) -> Iterator[str]:
@@ -123,7 +136,7 @@ def _cpus(count: int) -> str:
     return "1 CPU" if count == 1 else f"{count} CPUs"
 
 
-def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str]:
+def _lines(result: InstallResult, uri: str, screenshots: Screenshots, *, is_started: bool) -> Iterator[str]:
     """The result for people."""
     names = ", ".join(domain.name for domain in result.domains)
     yield f"Installed {names} on {printable(without_secrets(uri))} in {result.elapsed_seconds:.1f} s"
@@ -133,8 +146,9 @@ def _lines(result: InstallResult, uri: str, *, is_started: bool) -> Iterator[str
     yield from table([(f"network {network.name}", "made") for network in result.networks])
     yield trust_line(result.trust)
     yield from finding_lines(told(result.findings))
-    if booted := result.booted:
-        yield f"Booted: {booted.state} after {booted.seconds:.1f} s"
-        yield from (f"  {line}" for line in booted.evidence.splitlines())
-    elif not is_started:
-        yield from (f"Start it: {domain.start_command}" for domain in result.domains if domain.start_command)
+    yield from boot_lines(result.boots, screenshots.files)
+    for domain in result.domains:
+        if is_started:
+            yield from reach_lines(domain)
+        elif domain.start_command:
+            yield f"Start it: {domain.start_command}"

@@ -175,7 +175,7 @@ def _check_numbers(machine: Machine) -> None:
     _check_range(f"the number of serial ports {of_machine}", machine.serial_ports, 0, MAX_SERIAL)
     _check_range(f"the number of parallel ports {of_machine}", machine.parallel_ports, 0, MAX_PARALLEL)
     in_slots = [drive for drive in machine.drives if drive.bus in {Bus.VIRTIO, Bus.NVME}]
-    extras = [machine.video, machine.sound, machine.usb]
+    extras = [machine.video, machine.sound, machine.usb, machine.has_agent_channel]
     slots = len(in_slots) + len(machine.controllers) + len(machine.nics) + sum(map(bool, extras))
     _check_range(f"the number of PCI devices {of_machine}", slots, 0, MAX_SLOTS)
 

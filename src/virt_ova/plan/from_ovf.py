@@ -20,7 +20,7 @@ from virt_ova.ovf.reading import scaled
 from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
 from virt_ova.plan.bootorder import with_boot_order
-from virt_ova.plan.devices import plan_cpus, plan_devices, plan_memory
+from virt_ova.plan.devices import plan_agent_channel, plan_cpus, plan_devices, plan_memory
 from virt_ova.plan.drives import drive_origins, plan_drives
 from virt_ova.plan.environments import needs_environment, with_environment
 from virt_ova.plan.eulas import eula_texts
@@ -209,6 +209,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         drives = with_environment(drives, berths, machine=blueprint.name, transfers=workshop.transfers)
     devices = plan_devices(items, board, host, ledger)
     note_settings(blueprint, ledger)
+    virt_type = _virt_type(host, options)
     return Machine(
         name=blueprint.name,
         title=system.name or system.id,
@@ -218,7 +219,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         memory_bytes=memory_bytes,
         os_type=system.os.type,
         chipset=board.chipset,
-        virt_type=_virt_type(host, options),
+        virt_type=virt_type,
         firmware=board.firmware,
         controllers=berths.bays.controllers,
         drives=drives,
@@ -229,6 +230,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         sound=devices.sound,
         usb=devices.usb,
         has_tpm=devices.has_tpm,
+        has_agent_channel=plan_agent_channel(system.os, virt_type, host, ledger),
         clock="localtime" if is_windows(system.os) else "utc",
         collection=blueprint.collection,
         startup=blueprint.startup,

@@ -188,6 +188,7 @@ class Machine:
         sound: libvirt's model, or empty for none.
         usb: libvirt's controller model, or empty for none.
         has_tpm: whether a TPM 2.0 is emulated.
+        has_agent_channel: whether a guest agent finds its port (``org.qemu.guest_agent.0``, on virtio-serial).
         clock: ``utc`` or ``localtime``.
         collection: the package's name for what the machine is a part of, for people; empty when it stands alone.
         startup: its turn among the machines of the package; None when it stands alone.
@@ -213,6 +214,7 @@ class Machine:
     sound: str = ""
     usb: str = ""
     has_tpm: bool = False
+    has_agent_channel: bool = False
     clock: str = "utc"
     collection: str = ""
     startup: Startup | None = None

@@ -27,6 +27,7 @@ class InstallOptions:
         virt_type: ``kvm`` or ``qemu``; what the host can do when None.
         start: start the machine when it is installed.
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
+        boot_fallback: when the guest does not find its disk in that time, try it on other controllers.
         verify: check the manifest.
         strict: refuse a package or a plan of which there is a warning.
         trust_policy: whom to trust, and what to demand of the package.
@@ -43,6 +44,7 @@ class InstallOptions:
     virt_type: str | None = None
     start: bool = False
     wait_boot_seconds: float | None = None
+    boot_fallback: bool = False
     verify: bool = True
     strict: bool = False
     trust_policy: TrustPolicy = field(default_factory=TrustPolicy)

@@ -33,6 +33,9 @@ METADATA_NAMESPACE = "https://virt-ova.org/xmlns/domain/1"
 
 IDE_UNITS_PER_CHANNEL = 2
 
+AGENT_PORT = "org.qemu.guest_agent.0"
+"""Name by which a guest agent finds its port."""
+
 UNIT_ADDRESSED_SCSI = frozenset({"lsilogic", "am53c974", "dc390", "ncr53c90"})
 """SCSI models whose drives libvirt tells apart by unit; on all others each drive is a target of its own, because QEMU's
 pvscsi and mptsas1068 have one logical unit per target (libvirt, ``qemuBuildDiskDeviceProps``)."""
@@ -50,12 +53,13 @@ _LONGEST_TITLE = 200
 _LONGEST_DESCRIPTION = 4096
 
 
-def domain_xml(machine: Machine, *, sources: Mapping[str, VolumeSource]) -> str:
+def domain_xml(machine: Machine, *, sources: Mapping[str, VolumeSource], keeps_writes: bool = True) -> str:
     """Domain XML that defines `machine`.
 
     Args:
         machine: what to define.
         sources: where each image is, by transfer id.
+        keeps_writes: whether what the guest writes to its disks stays when it is stopped.
 
     Raises:
         PlanError: a drive's image is not among `sources` (``E_PLAN_SOURCE``), or libvirt has no such hardware
@@ -72,7 +76,7 @@ def domain_xml(machine: Machine, *, sources: Mapping[str, VolumeSource]) -> str:
     for event, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
         _add_text(domain, event, action)
     devices = SubElement(domain, "devices")
-    _add_drives(devices, machine, sources)
+    _add_drives(devices, machine, sources, keeps_writes=keeps_writes)
     _add_controllers(devices, machine)
     for nic in machine.nics:
         _add_nic(devices, nic)
@@ -171,7 +175,7 @@ def _add_cpu(domain: Element, machine: Machine) -> None:
         SubElement(cpu, "topology", {"sockets": sockets, "cores": str(cores), "threads": "1"})
 
 
-def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, VolumeSource]) -> None:
+def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, VolumeSource], *, keeps_writes: bool) -> None:
     models = {controller.index: controller.model for controller in machine.controllers if controller.bus is Bus.SCSI}
     counts: dict[str, int] = {}
     for drive in machine.drives:
@@ -184,7 +188,9 @@ def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, Volume
             SubElement(disk, "boot", {"order": str(drive.boot_order)})
         if drive.read_only or drive.kind is DriveKind.CDROM:
             SubElement(disk, "readonly")
-        if drive.shared:
+        elif drive.transfer and not keeps_writes:
+            SubElement(disk, "transient")
+        elif drive.shared:
             SubElement(disk, "shareable")
         _add_address(disk, drive, models.get(drive.controller, ""))
 
@@ -304,6 +310,9 @@ def _add_ports(devices: Element, machine: Machine) -> None:
 
 
 def _add_extras(devices: Element, machine: Machine) -> None:
+    if machine.has_agent_channel:
+        channel = SubElement(devices, "channel", {"type": "unix"})
+        SubElement(channel, "target", {"type": "virtio", "name": AGENT_PORT})
     if machine.has_tpm:
         model = "tpm-crb" if machine.firmware.kind is FirmwareKind.EFI else "tpm-tis"
         tpm = SubElement(devices, "tpm", {"model": model})

@@ -15,7 +15,7 @@ from virt_ova.errors import PlanError
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, FirmwareKind, Machine, Nic
 from virt_ova.plan.nics import MADE
-from virt_ova.plan.to_libvirt import IDE_UNITS_PER_CHANNEL, source_of
+from virt_ova.plan.to_libvirt import AGENT_PORT, IDE_UNITS_PER_CHANNEL, source_of
 from virt_ova.text import quoted
 from virt_ova.units import MIB
 
@@ -65,6 +65,8 @@ class QemuSettings:
         firmware_code: file with EFI code, only read.
         firmware_vars: file with this machine's EFI variables, written to.
         tpm_socket: control socket of a running swtpm.
+        agent: backend of the guest agent's port, as ``-chardev`` has it.
+        keeps_writes: whether what the guest writes to its disks and EFI variables stays.
     """
 
     binary: str = "qemu-system-x86_64"
@@ -74,6 +76,8 @@ class QemuSettings:
     firmware_code: str = ""
     firmware_vars: str = ""
     tpm_socket: str = ""
+    agent: str = "null"
+    keeps_writes: bool = True
 
 
 def qemu_command(
@@ -97,7 +101,7 @@ def qemu_command(
         *_board(machine),
         *_firmware(machine, chosen),
         *_controllers(machine),
-        *_drives(machine, sources),
+        *_drives(machine, sources, chosen),
         *_nics(machine, chosen),
         *_ports(machine, chosen),
         *_extras(machine, chosen),
@@ -140,7 +144,12 @@ def _firmware(machine: Machine, settings: QemuSettings) -> Iterator[str]:
         yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
     code, variables = _escaped(settings.firmware_code), _escaped(settings.firmware_vars)
     yield from ("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}")
-    yield from ("-drive", f"if=pflash,format=raw,unit=1,file={variables}")
+    yield from ("-drive", f"if=pflash,format=raw,unit=1{_fate(settings)},file={variables}")
+
+
+def _fate(settings: QemuSettings) -> str:
+    """Option of a drive whose writes go to a nameless file that ends with QEMU."""
+    return "" if settings.keeps_writes else ",snapshot=on"
 
 
 def _has_own_ahci(machine: Machine) -> bool:
@@ -170,13 +179,14 @@ def _controller_device(machine: Machine, controller: Controller) -> str:
             return ""
 
 
-def _drives(machine: Machine, sources: Mapping[str, VolumeSource]) -> Iterator[str]:
+def _drives(machine: Machine, sources: Mapping[str, VolumeSource], settings: QemuSettings) -> Iterator[str]:
     for number, drive in enumerate(machine.drives):
         source = source_of(drive, sources)
         options = [_drive_device(machine, drive)]
         if source is not None:
             read_only = "on" if drive.read_only or drive.kind is DriveKind.CDROM else "off"
-            backend = f"if=none,id=drive{number},format={source.image_format},readonly={read_only}"
+            fate = _fate(settings) if read_only == "off" else ""
+            backend = f"if=none,id=drive{number},format={source.image_format},readonly={read_only}{fate}"
             yield from ("-drive", f"{backend},file={_escaped(source.path)}")
             options.append(f"drive=drive{number}")
         if drive.shared:
@@ -253,6 +263,9 @@ def _extras(machine: Machine, settings: QemuSettings) -> Iterator[str]:
             yield from ("-device", device)
     if machine.has_tpm:
         yield from _tpm(machine, settings)
+    if machine.has_agent_channel:  # last, so that no other device gets another slot for it
+        yield from ("-chardev", f"{settings.agent},id=agent", "-device", "virtio-serial-pci,id=virtio-serial0")
+        yield from ("-device", f"virtserialport,bus=virtio-serial0.0,chardev=agent,name={AGENT_PORT}")
 
 
 def _tpm(machine: Machine, settings: QemuSettings) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The story of an install.
 
-    package -> plan -> check -> volumes -> domains -> start
+    package -> plan -> check -> volumes -> (tries) -> domains -> start
 
 Nothing is written before the target has agreed to the whole plan; every volume is verified while it is written; domains
 are defined last; and whatever goes wrong, at any point, what this run made is taken back.
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 from virt_ova.disk.base import Sink
@@ -22,11 +21,11 @@ from virt_ova.errors import DiskError, PlanError, TargetError
 from virt_ova.findings import Finding
 from virt_ova.ovf.references import drive_files
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
-from virt_ova.package.verify import Signer, Trust
 from virt_ova.plan.eulas import check_eulas
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, DiskSource
+from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import made_networks
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, InstallPlan, PackageIdentity, Transfer
@@ -34,67 +33,21 @@ from virt_ova.plan.strict import check_strict
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
-from virt_ova.stories.delivery import Image, Scrutiny
+from virt_ova.stories.delivery import Scrutiny
 from virt_ova.stories.environment import EnvironmentDiscs
+from virt_ova.stories.fallback import Settled, check_fallback, settle
 from virt_ova.stories.journal import Journal
-from virt_ova.stories.starting import start_all
+from virt_ova.stories.result import (
+    InstalledNetwork,
+    InstallResult,
+    installed_domain,
+    installed_volume,
+)
+from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import open_supply
-from virt_ova.target.base import BootReport, Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
+from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstalledDomain:
-    """A machine that was defined; `start_command` starts it from a shell, and is empty where there is none."""
-
-    name: str
-    uuid: str
-    start_command: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstalledVolume:
-    """A disk image that was made; `mode` is a word of `virt_ova.plan.plan.DiskMode`."""
-
-    name: str
-    path: str
-    pool: str
-    capacity_bytes: int
-    mode: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstalledNetwork:
-    """A network that was made."""
-
-    name: str
-    uuid: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstallResult:
-    """What an install left on the target.
-
-    Attributes:
-        domains: the machines.
-        networks: networks that were made for them.
-        volumes: their images.
-        trust: how far the package was verified.
-        signer: who signed it; None when nobody did, or it was not verified.
-        findings: of the package and of the plan.
-        booted: what was seen of the started machine; None when it was not watched.
-        elapsed_seconds: from opening the package to the end.
-    """
-
-    domains: tuple[InstalledDomain, ...]
-    networks: tuple[InstalledNetwork, ...]
-    volumes: tuple[InstalledVolume, ...]
-    trust: Trust
-    signer: Signer | None = None
-    findings: tuple[Finding, ...]
-    booted: BootReport | None
-    elapsed_seconds: float
 
 
 def plan_install(
@@ -196,6 +149,7 @@ class _Install:
             self._expander()
         self._network_maker()
         self._refuse_warnings((*self._package.findings, *self._plan.findings))
+        check_fallback(self._target, self._options)
 
     def carry_out(self, started: float) -> InstallResult:
         """Check, make, start; take everything back on failure."""
@@ -210,25 +164,24 @@ class _Install:
             networks = self._make_networks(journal)
             delivery = self._supply.fill(create)
             images = {**delivery.images, **self._discs.fill(create)}
-            domains = self._define(journal, volumes)
-            self._refuse_warnings((*delivery.package.findings, *self._target.findings, *delivery.findings))
-            booted = self._start(domains)
+            settled = self._settle(journal, volumes)
+            domains = self._define(journal, [each.machine for each in settled], volumes)
+            told = (*delivery.findings, *(each.finding for each in settled if each.finding))
+            self._refuse_warnings((*delivery.package.findings, *self._target.findings, *told))
+            starts = self._start([each.machine for each in settled], domains)
+            installed = tuple(installed_domain(each, starts) for each in domains)
             journal.keep()
+        boots = () if self._options.wait_boot_seconds is None else reports_of(starts)
+        made = [(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers]
         return InstallResult(
-            domains=tuple(
-                InstalledDomain(name=each.name, uuid=each.uuid, start_command=each.start_command) for each in domains
-            ),
+            domains=installed,
             networks=tuple(InstalledNetwork(name=each.name, uuid=each.uuid) for each in networks),
-            volumes=tuple(_installed(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers),
+            volumes=tuple(installed_volume(volume, image) for volume, image in made),
             trust=delivery.appraisal.trust,
             signer=delivery.appraisal.signer,
-            findings=(
-                *delivery.package.findings,
-                *self._plan.findings,
-                *self._target.findings,
-                *delivery.findings,
-            ),
-            booted=booted,
+            findings=(*delivery.package.findings, *self._plan.findings, *self._target.findings, *told),
+            booted=boots[-1] if boots else None,
+            boots=boots,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
 
@@ -278,17 +231,27 @@ class _Install:
             )
         return self._target
 
-    def _define(self, journal: Journal, volumes: Mapping[str, Volume]) -> list[Domain]:
+    def _settle(self, journal: Journal, volumes: Mapping[str, Volume]) -> list[Settled]:
+        return settle(
+            self._plan.machines,
+            self._target,
+            volumes=volumes,
+            options=self._options,
+            journal=journal,
+            monitor=self._monitor,
+        )
+
+    def _define(self, journal: Journal, machines: Sequence[Machine], volumes: Mapping[str, Volume]) -> list[Domain]:
         return [
             journal.make(f"domain {machine.name}", partial(self._target.define, machine, volumes))
-            for machine in self._plan.machines
+            for machine in machines
         ]
 
-    def _start(self, domains: list[Domain]) -> BootReport | None:
+    def _start(self, machines: Sequence[Machine], domains: Sequence[Domain]) -> tuple[Start, ...]:
         if not self._options.start:
-            return None
+            return ()
         watch_seconds = self._options.wait_boot_seconds
-        return start_all(self._plan.machines, domains, watch_seconds=watch_seconds, monitor=self._monitor)
+        return start_all(machines, domains, watch_seconds=watch_seconds, monitor=self._monitor)
 
     def _make_networks(self, journal: Journal) -> list[Network]:
         """Make the networks that machines are plugged into and the host has not."""
@@ -310,16 +273,6 @@ class _Install:
                 hint="Use networks that are there: --network 'OVF NAME=TARGET'.",
             )
         return self._target
-
-
-def _installed(volume: Volume, image: Image) -> InstalledVolume:
-    return InstalledVolume(
-        name=volume.name,
-        path=volume.path,
-        pool=volume.pool,
-        capacity_bytes=image.capacity_bytes,
-        mode=image.mode,
-    )
 
 
 def _disk_source(package: Package, disk: PackageDisk) -> DiskSource:

@@ -7,7 +7,8 @@ nothing is ever looked up by name, so a foreign object cannot be hit. For this i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -46,6 +47,16 @@ class Journal:
             made = create()
             self._entries.append(Made(what=what, discard=made.discard))
         return made
+
+    @contextmanager
+    def attempt(self, what: str, create: Callable[[], T]) -> Iterator[T]:
+        """As `make`, for something that is taken back at the end of the block; with all the rest, if that raises."""
+        made = self.make(what, create)
+        entry = self._entries[-1]
+        yield made
+        with held_back():
+            made.discard()
+            self._entries = [each for each in self._entries if each is not entry]
 
     def keep(self) -> None:
         """All that was made stays; the last thing to do in the context. Stop signals come too late from now on."""

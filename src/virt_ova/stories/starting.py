@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from virt_ova.interrupt import held_back
@@ -15,9 +16,22 @@ GUEST_SECONDS: Final = 300
 """How long a guest is waited for whose package gives no time."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """A domain that was started, and what was seen of it; None when it was not watched."""
+
+    domain: Domain
+    report: BootReport | None
+
+
+def reports_of(starts: Sequence[Start]) -> tuple[BootReport, ...]:
+    """What was seen of those that were watched."""
+    return tuple(start.report for start in starts if start.report is not None)
+
+
 def start_all(
     machines: Sequence[Machine], domains: Sequence[Domain], *, watch_seconds: float | None, monitor: Monitor
-) -> BootReport | None:
+) -> tuple[Start, ...]:
     """Start the domains of `machines` one after the other, and wait in between as their turns say.
 
     Args:
@@ -27,7 +41,7 @@ def start_all(
         monitor: is told of every start and every wait.
 
     Returns:
-        What was seen of the last one; None when it was not watched.
+        Each start, in their order.
 
     Raises:
         TargetError: one cannot be started.
@@ -37,16 +51,17 @@ def start_all(
         for machine, domain in zip(machines, domains, strict=True)
         if machine.startup is None or machine.startup.is_started
     ]
-    report = None
+    starts = []
     for number, (machine, domain) in enumerate(started, start=1):
         is_last = number == len(started)
         seconds = watch_seconds
         if seconds is None and not is_last and machine.startup and machine.startup.waits_for_guest:
             seconds = machine.startup.delay_seconds or GUEST_SECONDS
         report = _start(domain, seconds, monitor)
+        starts.append(Start(domain=domain, report=report))
         if not is_last:
             _wait(machine, started[number][0], monitor, is_up=report is not None)
-    return report if watch_seconds is not None else None
+    return tuple(starts)
 
 
 def _start(domain: Domain, watch_seconds: float | None, monitor: Monitor) -> BootReport | None:

@@ -12,7 +12,8 @@ cannot replace another thing, and its handle knows how to ``discard`` exactly th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from virt_ova.disk.base import Sink
@@ -71,20 +72,107 @@ class Domain(Protocol):
         """Stop it if it runs, and remove its definition; its volumes stay. Raises `TargetError` when it stays."""
 
 
+class ScreenState(StrEnum):
+    """What a screen does; what fits into a cursor is neither content nor change."""
+
+    BLANK = "blank"
+    STILL = "still"
+    CHANGING = "changing"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BootReport:
-    """What was seen of a started machine.
+class Screen:
+    """What a machine's screen showed last.
 
     Attributes:
+        state: what it did.
+        width: in pixels.
+        height: in pixels.
+        png: the picture as a PNG file.
+    """
+
+    state: ScreenState
+    width: int
+    height: int
+    png: bytes = field(default=b"", repr=False)
+
+
+class DiskState(StrEnum):
+    """What a machine that starts found of its disk."""
+
+    UNKNOWN = "unknown"
+    FOUND = "found"
+    LOST = "lost"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootReport:
+    """What was seen of a started machine. All text is escaped.
+
+    Attributes:
+        machine: its name.
         state: the furthest state reached (``no-output``, ``firmware``, ``bootloader``, ``kernel``, ``panic``,
             ``login``, ``agent``, ``network``).
         seconds: how long it took to reach it.
-        evidence: what was seen (last console lines, address), escaped.
+        evidence: what was seen: the last lines of the console, or what the screen shows; the agent's word; the address.
+        address: what the machine was given, or its agent tells; empty when nothing is known.
+        disk: whether it found its disk.
+        disk_sign: the line that tells so; empty when no single line does.
+        screen: None where there is none.
     """
 
+    machine: str = ""
     state: str
     seconds: float
     evidence: str
+    address: str = ""
+    disk: DiskState = DiskState.UNKNOWN
+    disk_sign: str = ""
+    screen: Screen | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reach:
+    """How a person gets to a started machine; what is not to be had is empty.
+
+    Attributes:
+        addresses: of its network interfaces, as far as they are known.
+        ssh: what to type in a shell to log in, where this host has a way to the machine.
+        console: what to type for the serial console.
+        screen: what to type for the screen.
+        vnc: address and port of the screen's VNC server on the target.
+        monitor: what to type for QEMU's monitor.
+    """
+
+    addresses: tuple[str, ...] = ()
+    ssh: str = ""
+    console: str = ""
+    screen: str = ""
+    vnc: str = ""
+    monitor: str = ""
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """What a domain has besides when a person can get to its machine."""
+
+    def reach(self) -> Reach:
+        """How to get to the machine, which runs. Nothing is raised: what cannot be told is empty."""
+
+
+class Trial(Protocol):
+    """A machine that was defined to see whether it boots; what it writes to its images is not kept."""
+
+    def watch_disk(self, seconds: float) -> BootReport:
+        """Start it and watch it until it is clear whether it finds its disk, for `seconds` at most.
+
+        Raises:
+            TargetError: it cannot be started.
+        """
+
+    def discard(self) -> None:
+        """Stop it and remove all of it, its writes as well; its images are as before. Raises `TargetError`."""
 
 
 class Target(Protocol):
@@ -188,6 +276,14 @@ class HostExpander(Protocol):
 
         The host expands it when the sink is finished.
         """
+
+
+@runtime_checkable
+class Trier(Protocol):
+    """What a target has besides when it can run a machine without changing its images."""
+
+    def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> Trial:
+        """As `Target.define`, but to be tried and discarded before the real one is defined."""
 
 
 class Driver(Protocol):

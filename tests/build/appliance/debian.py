@@ -43,6 +43,11 @@ def fetch_parts(firmware: str, cache: Path) -> Parts:
     )
 
 
+def fetch_packages(names: Iterable[str], cache: Path) -> list[Path]:
+    """Folders that these packages were unpacked into, newest versions."""
+    return [_unpack(name, _version(stanza), cache) for name, stanza in _candidates(names).items()]
+
+
 def _candidates(names: Iterable[str]) -> dict[str, str]:
     """What apt knows of the version of each package that it would install."""
     text = run("apt-cache", "show", "--no-all-versions", *names)

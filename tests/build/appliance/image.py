@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.build.appliance.agent import install_agent
 from tests.build.appliance.debian import Parts, fetch_parts
 from tests.build.appliance.initramfs import build_initramfs
 from tests.build.appliance.spec import DiskSpec
@@ -60,7 +61,7 @@ def build_disk(spec: DiskSpec, cache: Path = DEFAULT_CACHE) -> Path:
     vmdk = cache / f"disk-{_fingerprint(spec, parts)}.vmdk"
     if not vmdk.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            _compress(_make_raw(spec, parts, Path(scratch)), Path(scratch, "disk.vmdk")).rename(vmdk)
+            _compress(_make_raw(spec, parts, Path(scratch), cache), Path(scratch, "disk.vmdk")).rename(vmdk)
     return vmdk
 
 
@@ -72,7 +73,7 @@ def _fingerprint(spec: DiskSpec, parts: Parts) -> str:
     return digest.hexdigest()[:16]
 
 
-def _make_raw(spec: DiskSpec, parts: Parts, scratch: Path) -> Path:
+def _make_raw(spec: DiskSpec, parts: Parts, scratch: Path, cache: Path) -> Path:
     raw = scratch / "disk.raw"
     with raw.open("wb") as disk:
         disk.truncate(spec.capacity_mib * _MIB)
@@ -85,7 +86,7 @@ def _make_raw(spec: DiskSpec, parts: Parts, scratch: Path) -> Path:
         partitions = (_Partition(type=_PARTITION_TYPE_LINUX, start_mib=1, size_mib=spec.capacity_mib - 1),)
         _write_bios_grub(raw, parts.grub, scratch)
     _write_partition_table(raw, partitions)
-    _write_root(raw, partitions[-1], _root_tree(spec, parts, scratch / "root"))
+    _write_root(raw, partitions[-1], _root_tree(spec, parts, scratch / "root", cache))
     return raw
 
 
@@ -125,7 +126,7 @@ def _grub_image(platform: str, grub: Path, scratch: Path, *modules: str) -> Path
     return image
 
 
-def _root_tree(spec: DiskSpec, parts: Parts, root: Path) -> Path:
+def _root_tree(spec: DiskSpec, parts: Parts, root: Path, cache: Path) -> Path:
     """A folder with the files of the root file system."""
     for folder in ("bin", "boot/grub", "dev", "etc", "proc", "run", "sys", "tmp", "root"):
         (root / folder).mkdir(parents=True)
@@ -144,6 +145,8 @@ def _root_tree(spec: DiskSpec, parts: Parts, root: Path) -> Path:
     (root / "etc/issue").write_text("virt-ova appliance \\l\n\n")
     initramfs = build_initramfs(parts.kernel, busybox, _GUEST / "init", without=spec.without_drivers)
     (root / "boot/initrd.img").write_bytes(initramfs)
+    if spec.agent:
+        install_agent(root, cache)
     (root / "boot/grub/grub.cfg").write_text(_grub_configuration(panics=spec.panics))
     return root
 

@@ -17,6 +17,7 @@ _DRIVERS = (
     *("virtio_pci", "ata_piix", "ahci", "nvme", "virtio_blk", "virtio_scsi"),
     *("sym53c8xx", "mptspi", "mptsas", "vmw_pvscsi", "BusLogic", "sd_mod", "sr_mod"),
     *("e1000", "e1000e", "pcnet32", "vmxnet3", "8139cp", "virtio_net"),
+    "virtio_console",
     *("crc32c_generic", "ext4", "isofs"),
 )
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")

@@ -20,12 +20,14 @@ class DiskSpec:
         firmware: what boots it.
         capacity_mib: size of the disk as the guest sees it.
         without_drivers: kernel modules to leave out of the initramfs (``mptspi``).
+        agent: put QEMU's guest agent into it.
         panics: leave the initramfs out, so that the kernel panics for want of a root file system.
     """
 
     firmware: FirmwareName = "bios"
     capacity_mib: int = 256
     without_drivers: frozenset[str] = frozenset()
+    agent: bool = False
     panics: bool = False
 
 

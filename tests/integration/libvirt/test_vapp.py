@@ -18,7 +18,8 @@ from virt_ova.errors import DigestError, TargetError
 from virt_ova.plan.machine import Connection, ConnectionKind
 from virt_ova.plan.options import InstallOptions
 from virt_ova.progress import SilentMonitor
-from virt_ova.stories.install import InstallResult, install
+from virt_ova.stories.install import install
+from virt_ova.stories.result import InstallResult
 
 NAMES = ("web", "db", "app")
 STARTUP = (

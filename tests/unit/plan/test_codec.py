@@ -274,7 +274,7 @@ BRIDGE_NAME = (
         ),
         (of_machine(serial_ports=5), "the number of serial ports of machine 'web' is 5, expected 0 to 4"),
         (of_machine(parallel_ports=-1), "the number of parallel ports of machine 'web' is -1, expected 0 to 3"),
-        (of_machine(nics=[NIC] * 200), "the number of PCI devices of machine 'web' is 202, expected 0 to 28"),
+        (of_machine(nics=[NIC] * 200), "the number of PCI devices of machine 'web' is 203, expected 0 to 28"),
         (of_machine(controllers=[]), "the sata controller 0 of drive 'disk0' is not there"),
         (
             of_machine(controllers=[{"bus": "sata"}, {"bus": "sata"}]),

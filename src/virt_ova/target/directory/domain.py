@@ -21,16 +21,21 @@ from virt_ova.disk.sink import REMOVED, FileSink, file_error
 from virt_ova.errors import TargetError, ToolError
 from virt_ova.interrupt import held_back
 from virt_ova.process import run
-from virt_ova.target.base import BootReport
-from virt_ova.target.boot import BootState, BootWatch
+from virt_ova.target.base import BootReport, Reach
+from virt_ova.target.boot.observer import watch_boot
 from virt_ova.target.directory.folder import MachineFolder
+from virt_ova.target.directory.qmp import CATCH_FILE
+from virt_ova.target.directory.senses import SERIAL_LOG, senses_of
+from virt_ova.target.directory.sockets import CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, SOCKETS, listening
 from virt_ova.target.emulator import PACKAGE
 from virt_ova.text import quoted
 from virt_ova.undo import discard_all
 
 SCRIPT_FILE: Final = "run"
 PID_FILE: Final = "qemu.pid"
-SERIAL_LOG: Final = "serial.log"
+CONSOLE: Final = "console"
+RUNNING_FILES: Final = (PID_FILE, SERIAL_LOG, CATCH_FILE, *SOCKETS)
+"""What is beside the machine's files while it runs."""
 
 _POLL_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 10
@@ -75,24 +80,42 @@ class FolderDomain:
             ) from exc
 
     def watch(self, seconds: float) -> BootReport:
-        """Start it, and read its serial console until it shows a login prompt, a panic, or nothing more."""
-        watch = BootWatch()
-        self.start()
-        with (self._folder.path / SERIAL_LOG).open("rb") as console:
-            while time.monotonic() < watch.begun + seconds and watch.state < BootState.PANIC:
-                is_running = running_pid(self._folder.path) is not None
-                watch.feed(console.read())
-                if not is_running:
-                    break
-                time.sleep(_POLL_SECONDS)
-        return watch.report()
+        """Start it and follow it by all that QEMU shows; see `virt_ova.target.base.Domain.watch`."""
+        return self._watch(seconds, only_disk=False)
+
+    def watch_disk(self, seconds: float) -> BootReport:
+        """See `virt_ova.target.base.Trial.watch_disk`."""
+        return self._watch(seconds, only_disk=True)
+
+    def reach(self) -> Reach:
+        """See `virt_ova.target.base.Reachable.reach`."""
+        folder = self._folder.path
+        return Reach(
+            console=f"socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:{shlex.quote(str(folder / CONSOLE_SOCKET))}",
+            monitor=f"socat - UNIX-CONNECT:{shlex.quote(str(folder / MONITOR_SOCKET))}",
+        )
 
     def discard(self) -> None:
         """Stop it and remove its files; the images stay. Raises `TargetError`."""
         stop(self._folder.path)
-        logs = (partial(_remove, self._folder.path / name) for name in (SERIAL_LOG, PID_FILE))
+        logs = (partial(_remove, self._folder.path / name) for name in RUNNING_FILES)
         discard_all(*(file.discard for file in self._files), *logs)
         self._folder.release()
+
+    def _watch(self, seconds: float, *, only_disk: bool) -> BootReport:
+        self.start()
+        folder = self._folder.path
+        with senses_of(folder, lambda: running_pid(folder) is not None) as senses:
+            return watch_boot(senses, self.name, seconds, only_disk=only_disk)
+
+
+def daemon_options(folder: Path) -> list[str]:
+    """What makes a QEMU in `folder` a daemon that can be watched; its character device `CONSOLE` is the console."""
+    console = f"socket,id={CONSOLE},path={listening(folder, CONSOLE_SOCKET)},logfile={SERIAL_LOG}"
+    return [
+        *("-chardev", console, "-monitor", f"unix:{listening(folder, MONITOR_SOCKET)}"),
+        *("-qmp", f"unix:{listening(folder, QMP_SOCKET)}", "-daemonize", "-pidfile", PID_FILE),
+    ]
 
 
 def _remove(path: Path) -> None:

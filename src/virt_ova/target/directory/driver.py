@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, cast
@@ -27,9 +28,10 @@ from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.plan.to_qemu import QemuSettings, qemu_command
 from virt_ova.target.base import Volume
-from virt_ova.target.directory.domain import PID_FILE, SCRIPT_FILE, SERIAL_LOG, FolderDomain
+from virt_ova.target.directory.domain import CONSOLE, RUNNING_FILES, SCRIPT_FILE, FolderDomain, daemon_options
 from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder_exists
 from virt_ova.target.directory.script import run_script
+from virt_ova.target.directory.sockets import AGENT_SOCKET, listening
 from virt_ova.target.emulator import device_names, kvm_runs
 from virt_ova.target.firmware import EfiFirmware, find_firmware
 from virt_ova.target.identity import identified, new_uuid
@@ -41,11 +43,10 @@ EMULATOR: Final = "qemu-system-x86_64"
 DOMAIN_FILE: Final = "domain.xml"
 VARIABLES_FILE: Final = "efi-vars.fd"
 
-_OWN_FILES: Final = frozenset({DOMAIN_FILE, SCRIPT_FILE, VARIABLES_FILE, PID_FILE, SERIAL_LOG})
+_OWN_FILES: Final = frozenset({DOMAIN_FILE, SCRIPT_FILE, VARIABLES_FILE, *RUNNING_FILES})
 """What else there is in a machine's folder."""
 
 _CHIPSETS: Final = ("pc", "q35")
-_DAEMON: Final = ("-daemonize", "-pidfile", PID_FILE)
 
 
 class DirectoryDriver:
@@ -152,15 +153,22 @@ class DirectoryTarget:
                 files.append(write_new(folder.path / VARIABLES_FILE, _read(firmware.variables)))
             files.append(write_new(folder.path / DOMAIN_FILE, _xml(machine, own, domain_uuid).encode()))
             backings = filter(None, (volume.backing for volume in own.values()))
-            script = run_script(machine.name, _command(machine, own, firmware, serial="mon:stdio"), backings)
+            script = run_script(machine.name, _command(machine, own, QemuSettings(), firmware), backings)
             files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700))
             folder.settle()
-            command = _command(machine, own, firmware, serial=f"file:{SERIAL_LOG}")
+            command = _daemon_command(folder.path, machine, own, firmware)
         except BaseException as exc:
             take_back([file.made for file in files], exc)
             folder.release()
             raise
-        return FolderDomain(folder, uuid=domain_uuid, files=files, command=[*command, *_DAEMON])
+        return FolderDomain(folder, uuid=domain_uuid, files=files, command=command)
+
+    def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> FolderDomain:
+        """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a nameless file of QEMU's."""
+        folder = self._folder(machine.name)
+        own = {key: cast("FolderVolume", volume) for key, volume in volumes.items()}
+        command = _daemon_command(folder.path, machine, own, _firmware_of(machine), keeps_writes=False)
+        return FolderDomain(folder, uuid="", files=(), command=command)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -269,17 +277,35 @@ def _xml(machine: Machine, volumes: Mapping[str, FolderVolume], domain_uuid: str
 
 
 def _command(
-    machine: Machine, volumes: Mapping[str, FolderVolume], firmware: EfiFirmware | None, *, serial: str
+    machine: Machine, volumes: Mapping[str, FolderVolume], settings: QemuSettings, firmware: EfiFirmware | None
 ) -> list[str]:
     """The QEMU command, to be run in the machine's folder."""
     sources = {
         key: VolumeSource(image_format=volume.image_format, path=volume.path_from(machine.name))
         for key, volume in volumes.items()
     }
-    settings = QemuSettings(
+    own_variables = VARIABLES_FILE if settings.keeps_writes or firmware is None else str(firmware.variables)
+    complete = replace(
+        settings,
         binary=EMULATOR,
-        serial=serial,
         firmware_code=str(firmware.code) if firmware else "",
-        firmware_vars=VARIABLES_FILE if firmware else "",
+        firmware_vars=own_variables if firmware else "",
     )
-    return qemu_command(machine, sources=sources, settings=settings)
+    return qemu_command(machine, sources=sources, settings=complete)
+
+
+def _daemon_command(
+    folder: Path,
+    machine: Machine,
+    volumes: Mapping[str, FolderVolume],
+    firmware: EfiFirmware | None,
+    *,
+    keeps_writes: bool = True,
+) -> list[str]:
+    """The same for a machine that runs in the background; see `daemon_options`."""
+    settings = QemuSettings(
+        serial=f"chardev:{CONSOLE}",
+        agent=f"socket,path={listening(folder, AGENT_SOCKET)}",
+        keeps_writes=keeps_writes,
+    )
+    return [*_command(machine, volumes, settings, firmware), *daemon_options(folder)]

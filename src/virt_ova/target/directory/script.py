@@ -12,6 +12,8 @@ _HEAD = """\
 #!/bin/sh
 # Runs the machine {name}. Its serial console is this terminal: Ctrl-A X ends it, Ctrl-A C is QEMU's monitor.
 # Arguments are added to those of QEMU, also behind --: ./run -- -m 4096
+# With user networking, so does port 2222 of this host lead to port 22 of the guest:
+#   ./run -set netdev.net0.hostfwd=tcp:127.0.0.1:2222-:22
 set -eu
 cd "$(dirname "$0")"
 [ "${{1-}}" != -- ] || shift

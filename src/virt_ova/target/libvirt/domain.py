@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import libvirt
 
 from virt_ova.errors import TargetError
-from virt_ova.target.base import BootReport
-from virt_ova.target.boot import BootState, BootWatch
+from virt_ova.target.base import BootReport, Reach
+from virt_ova.target.boot.observer import watch_boot
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
+from virt_ova.target.libvirt.senses import DomainSenses, addresses, console_of
+from virt_ova.target.libvirt.uri import is_local
 from virt_ova.text import quoted
-
-_POLL_SECONDS: Final = 0.1
-_GRACE_SECONDS: Final = 15
-"""How long after a login prompt a lease is waited for, and after a lease a login prompt."""
-
-_RECV_BYTES: Final = 65536
-_NOTHING_YET: Final = -2
-"""What ``virStreamRecv`` returns when it would have to wait."""
 
 _UNDEFINE: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -64,21 +56,36 @@ class LibvirtDomain:
         self._start(0)
 
     def watch(self, seconds: float) -> BootReport:
-        """Start it and follow its console and its leases; see `virt_ova.target.base.Domain.watch`.
+        """Start it and follow it by all that libvirt shows; see `virt_ova.target.base.Domain.watch`."""
+        return self._watch(seconds, only_disk=False)
 
-        It starts paused, so that not a byte of the console is missed.
-        """
-        watch = BootWatch()
-        self._start(libvirt.VIR_DOMAIN_START_PAUSED)
-        with self._console() as console:
-            with translated(f"starting {quoted(self._name)}", otherwise="E_START"):
-                self._domain.resume()
-            while time.monotonic() < watch.begun + seconds and not self._is_decided(watch):
-                is_active = self._observe(watch, console)
-                if not is_active:
-                    break
-                time.sleep(_POLL_SECONDS)
-        return watch.report()
+    def watch_disk(self, seconds: float) -> BootReport:
+        """See `virt_ova.target.base.Trial.watch_disk`."""
+        return self._watch(seconds, only_disk=True)
+
+    def reach(self) -> Reach:
+        """See `virt_ova.target.base.Reachable.reach`."""
+        try:
+            with translated(f"reading {quoted(self._name)}"):
+                described = ET.fromstring(self._domain.XMLDesc(0))  # noqa: S314 - libvirt made it
+            sources = (
+                libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
+                libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+            )
+            found = dict.fromkeys(address for source in sources for address in addresses(self._domain, source))
+        except TargetError:
+            return Reach()
+        has_way = is_local(self._lifeline.uri) and described.find("devices/interface[@type='user']") is None
+        vnc = described.find("devices/graphics[@type='vnc'][@port]")
+        with_uri = f"-c {shlex.quote(self._lifeline.uri)}"
+        name = shlex.quote(self._name)
+        return Reach(
+            addresses=tuple(found),
+            ssh=f"ssh USER@{next(iter(found))}" if has_way and found else "",
+            console=f"virsh {with_uri} console {name}" if described.find("devices/console") is not None else "",
+            screen="" if vnc is None else f"virt-viewer {with_uri} {name}",
+            vnc="" if vnc is None else f"{vnc.get('listen', '')}:{vnc.get('port', '')}",
+        )
 
     def discard(self) -> None:
         """Stop it and remove its definition with everything libvirt keeps for it; its volumes stay.
@@ -104,49 +111,18 @@ class LibvirtDomain:
         if found is not None:
             self._discard(found)
 
+    def _watch(self, seconds: float, *, only_disk: bool) -> BootReport:
+        """It starts paused, so that not a byte of the console is missed."""
+        self._start(libvirt.VIR_DOMAIN_START_PAUSED)
+        with console_of(self._domain) as console:
+            with translated(f"starting {quoted(self._name)}", otherwise="E_START"):
+                self._domain.resume()
+            senses = DomainSenses(self._domain, console, may_lease=self._has_lease)
+            return watch_boot(senses, self._name, seconds, only_disk=only_disk)
+
     def _start(self, flags: int) -> None:
         with translated(f"starting {quoted(self._name)}", otherwise="E_START"):
             self._domain.createWithFlags(flags)
-
-    def _observe(self, watch: BootWatch, console: Any) -> bool:  # noqa: ANN401 - libvirt has no types
-        """Take in what is new; whether the domain still runs.
-
-        The question for the state also moves the console's bytes from the socket into the stream, so no event loop is
-        needed.
-        """
-        with translated(f"watching {quoted(self._name)}"):
-            is_active = bool(self._domain.isActive())
-            watch.feed(_received(console))
-            if is_active and self._has_lease and (address := _leased_address(self._domain)):
-                watch.saw_address(address)
-        return is_active
-
-    def _is_decided(self, watch: BootWatch) -> bool:
-        """Whether nothing better is to be expected."""
-        match watch.state:
-            case BootState.PANIC:
-                return True
-            case BootState.LOGIN | BootState.NETWORK:
-                return not self._has_lease or watch.saw_both or time.monotonic() > watch.reached + _GRACE_SECONDS
-            case _:
-                return False
-
-    @contextmanager
-    def _console(self) -> Iterator[Any]:
-        """The stream of the first console, or None when the domain has none or the driver shows none."""
-        stream: Any = None
-        with (
-            translated(f"opening the console of {quoted(self._name)}"),
-            absent_is_fine(libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_NO_SUPPORT),
-        ):
-            opened = self._domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
-            self._domain.openConsole(None, opened, 0)
-            stream = opened
-        try:
-            yield stream
-        finally:
-            if stream is not None:
-                _release(stream)
 
 
 def define(
@@ -199,30 +175,3 @@ def _undefine(domain: Any) -> None:  # noqa: ANN401 - libvirt has no types
             domain.undefineFlags(flags)
             return
     domain.undefineFlags(_UNDEFINE_FALLBACKS[-1])
-
-
-def _received(console: Any) -> bytes:  # noqa: ANN401 - libvirt has no types
-    """What has arrived from the console."""
-    received = bytearray()
-    while console is not None:
-        chunk = console.recv(_RECV_BYTES)
-        if chunk == _NOTHING_YET or not chunk:
-            break
-        received += chunk
-    return bytes(received)
-
-
-def _leased_address(domain: Any) -> str:  # noqa: ANN401 - libvirt has no types
-    """The first address that a network of libvirt leased to the domain; empty when none did."""
-    with absent_is_fine(libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_INVALID):
-        interfaces = domain.interfaceAddresses(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, 0)
-        for interface in interfaces.values():
-            for address in interface["addrs"] or ():
-                return str(address["addr"])
-    return ""
-
-
-def _release(stream: Any) -> None:  # noqa: ANN401 - libvirt has no types
-    """Give the console back; a stream that the domain's end has closed is fine."""
-    with suppress(libvirt.libvirtError):
-        stream.abort()

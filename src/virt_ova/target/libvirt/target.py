@@ -138,15 +138,24 @@ class LibvirtTarget:
 
     def define(self, machine: Machine, volumes: Mapping[str, Volume], *, uuid: str = "") -> domain.LibvirtDomain:
         """See `virt_ova.target.base.Target.define`."""
+        return self._define(machine, volumes, uuid or new_uuid(), keeps_writes=True)
+
+    def _define(
+        self, machine: Machine, volumes: Mapping[str, Volume], uuid: str, *, keeps_writes: bool
+    ) -> domain.LibvirtDomain:
         own = {key: cast("volume.LibvirtVolume", each) for key, each in volumes.items()}
         self._refresh()
         sources = {
             key: VolumeSource(image_format=each.image_format, path=each.path, backing=each.backing)
             for key, each in own.items()
         }
-        described = identified(domain_xml(machine, sources=sources), uuid or new_uuid())
+        described = identified(domain_xml(machine, sources=sources, keeps_writes=keeps_writes), uuid)
         has_lease = any(nic.connection.kind in _LEASING for nic in machine.nics)
         return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, has_lease=has_lease)
+
+    def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> domain.LibvirtDomain:
+        """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a file that libvirt removes."""
+        return self._define(machine, volumes, new_uuid(), keeps_writes=False)
 
     def close(self) -> None:
         """Release the connection; one that is broken is released as well."""

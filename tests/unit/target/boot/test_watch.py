@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from virt_ova.target.boot import KEPT_BYTES, BootState, BootWatch, classify
+from virt_ova.target.boot.marks import BootState, classify
+from virt_ova.target.boot.watch import KEPT_BYTES, BootWatch
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""The Unix sockets of a running machine, in its folder.
+
+The name of such a socket has 107 bytes at most, a folder's path may have more. QEMU binds in the folder, by a relative
+name if it must; we connect through a descriptor of the folder, whose name is short.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+AGENT_SOCKET: Final = "agent.sock"
+CONSOLE_SOCKET: Final = "console.sock"
+MONITOR_SOCKET: Final = "monitor.sock"
+QMP_SOCKET: Final = "qmp.sock"
+
+SOCKETS: Final = (AGENT_SOCKET, CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET)
+
+_LONGEST_NAME: Final = 107
+
+
+def listening(folder: Path, name: str) -> str:
+    """Value of QEMU's options for a socket that it listens on, run in `folder`.
+
+    QEMU removes at its end only what it can name from anywhere.
+    """
+    path = folder / name
+    chosen = str(path) if len(os.fsencode(path)) <= _LONGEST_NAME else name
+    return f"{chosen.replace(',', ',,')},server=on,wait=off"
+
+
+def connected(folder: Path, name: str) -> socket.socket:
+    """A connection to the socket `name` in `folder`. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(f"/proc/self/fd/{descriptor}/{name}")
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return connection
