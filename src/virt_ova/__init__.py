@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from virt_ova.stories.convert import ConvertResult, convert
     from virt_ova.stories.install import install, preflight
     from virt_ova.stories.result import InstalledDomain, InstalledNetwork, InstalledVolume, InstallResult
-    from virt_ova.target.base import BootReport
+    from virt_ova.target.base import BootReport, DiskState, Reach, Screen, ScreenState
     from virt_ova.target.registry import open_target
     from virt_ova.vmx.writer import WrittenVmx
 
@@ -66,7 +66,7 @@ _HOMES: Final = {
     "stories.convert": "ConvertResult convert",
     "stories.install": "install preflight",
     "stories.result": "InstallResult InstalledDomain InstalledNetwork InstalledVolume",
-    "target.base": "BootReport",
+    "target.base": "BootReport DiskState Reach Screen ScreenState",
     "target.registry": "open_target",
     "vmx.writer": "WrittenVmx",
 }
@@ -81,6 +81,7 @@ __all__ = [
     "DigestError",
     "DiskError",
     "DiskMode",
+    "DiskState",
     "Finding",
     "HostCapabilities",
     "ImageFormat",
@@ -97,7 +98,10 @@ __all__ = [
     "PackageError",
     "PackageFile",
     "PlanError",
+    "Reach",
     "RollbackError",
+    "Screen",
+    "ScreenState",
     "Severity",
     "Signer",
     "SourceError",
