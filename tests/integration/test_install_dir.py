@@ -161,7 +161,8 @@ class TestStarting:
         try:
             assert done.returncode == 0, done.stderr
             booted = json_of(done)["booted"]
-            assert (booted["state"], booted["evidence"].splitlines()[-1][-6:]) == ("login", "login:")
+            assert (booted["state"], booted["disk"]) == ("login", "found")
+            assert any(line.startswith("appliance login:") for line in booted["evidence"].splitlines())
             assert 0 < booted["seconds"] < 240
             hint = "Choose another name for the machine with --name, or remove that folder."
             again = run_virt_ova("install", ova, "-c", f"dir:{tmp_path}/m")
