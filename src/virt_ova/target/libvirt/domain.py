@@ -13,7 +13,7 @@ from virt_ova.target.base import BootReport, Reach
 from virt_ova.target.boot.observer import watch_boot
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
-from virt_ova.target.libvirt.senses import DomainSenses, addresses, console_of
+from virt_ova.target.libvirt.senses import addresses, senses_of
 from virt_ova.target.libvirt.uri import is_local
 from virt_ova.text import quoted
 
@@ -114,10 +114,9 @@ class LibvirtDomain:
     def _watch(self, seconds: float, *, only_disk: bool) -> BootReport:
         """It starts paused, so that not a byte of the console is missed."""
         self._start(libvirt.VIR_DOMAIN_START_PAUSED)
-        with console_of(self._domain) as console:
+        with senses_of(self._domain, may_lease=self._has_lease) as senses:
             with translated(f"starting {quoted(self._name)}", otherwise="E_START"):
                 self._domain.resume()
-            senses = DomainSenses(self._domain, console, may_lease=self._has_lease)
             return watch_boot(senses, self._name, seconds, only_disk=only_disk)
 
     def _start(self, flags: int) -> None:

@@ -40,11 +40,9 @@ class DomainSenses:
     """See `virt_ova.target.boot.observer.Senses`."""
 
     def __init__(self, domain: Any, console: Any, *, may_lease: bool) -> None:  # noqa: ANN401 - libvirt has no types
-        """Those of `domain`, whose `console` is a stream, or None."""
+        """Those of `domain`, whose `console` is a stream, or None; use `senses_of`."""
         self._domain, self._console = domain, console
         self.may_lease = may_lease
-        with absent_is_fine(*_NOT_TO_BE_HAD):
-            domain.agentSetResponseTimeout(_AGENT_SECONDS, 0)
 
     def is_running(self) -> bool:
         """The question also moves the console's bytes from the socket into the stream: no event loop is needed."""
@@ -95,7 +93,24 @@ class DomainSenses:
 
 
 @contextmanager
-def console_of(domain: Any) -> Iterator[Any]:  # noqa: ANN401 - libvirt has no types
+def senses_of(domain: Any, *, may_lease: bool) -> Iterator[DomainSenses]:  # noqa: ANN401 - libvirt has no types
+    """Those of `domain`, which runs, perhaps paused; meanwhile nobody waits for its agent for ever."""
+    with _console_of(domain) as console:
+        _set_agent_timeout(domain, _AGENT_SECONDS)
+        try:
+            yield DomainSenses(domain, console, may_lease=may_lease)
+        finally:
+            _set_agent_timeout(domain, libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK)
+
+
+def _set_agent_timeout(domain: Any, seconds: int) -> None:  # noqa: ANN401 - libvirt has no types
+    """Where libvirt is too old for that, or the domain has ended, nothing."""
+    with suppress(libvirt.libvirtError):
+        domain.agentSetResponseTimeout(seconds, 0)
+
+
+@contextmanager
+def _console_of(domain: Any) -> Iterator[Any]:  # noqa: ANN401 - libvirt has no types
     """The stream of the first console, or None when the domain has none or the driver shows none."""
     stream: Any = None
     with (
