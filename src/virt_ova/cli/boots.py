@@ -74,15 +74,17 @@ def _screen_document(report: BootReport, files: Mapping[str, str]) -> dict[str, 
     return {"state": screen.state, "width": screen.width, "height": screen.height, "file": file}
 
 
-def boot_lines(reports: tuple[BootReport, ...], files: Mapping[str, str]) -> Iterator[str]:
+def boot_lines(result: InstallResult, files: Mapping[str, str]) -> Iterator[str]:
     """What was seen, for people."""
-    for report in reports:
-        of_machine = f" {report.machine}" if len(reports) > 1 else ""
+    was_tried = any(finding.code.startswith("BOOT_FALLBACK") for finding in result.findings)
+    for report in result.boots:
+        of_machine = f" {report.machine}" if len(result.boots) > 1 else ""
         yield f"Booted{of_machine}: {report.state} after {report.seconds:.1f} s"
         yield from (f"  {line}" for line in report.evidence.splitlines())
         if report.disk is DiskState.LOST:
             yield f"  the guest does not find its disk: {report.disk_sign}"
-            yield "  --boot-fallback tries it on other controllers"
+            if not was_tried:
+                yield "  --boot-fallback tries it on other controllers"
         elif report.disk is DiskState.EMPTY:
             yield f"  there is nothing to boot on its disk: {report.disk_sign}"
         if report.screen is not None:

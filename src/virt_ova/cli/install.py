@@ -146,7 +146,7 @@ def _lines(result: InstallResult, uri: str, screenshots: Screenshots, *, is_star
     yield from table([(f"network {network.name}", "made") for network in result.networks])
     yield trust_line(result.trust)
     yield from finding_lines(told(result.findings))
-    yield from boot_lines(result.boots, screenshots.files)
+    yield from boot_lines(result, screenshots.files)
     for domain in result.domains:
         if is_started:
             yield from reach_lines(domain)
