@@ -27,7 +27,7 @@ SIZE: Final = 1 << 20
 ENOUGH_SECONDS: Final = 250
 """For those whose end is seen: a busy machine must not decide."""
 
-LEAST_SECONDS: Final = 8
+LEAST_SECONDS: Final = 12
 SHARE: Final = 6
 """The others are watched for so many times as long as a firmware takes to find nothing."""
 

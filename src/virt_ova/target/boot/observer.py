@@ -31,7 +31,7 @@ _SETTLE_SECONDS: Final = 2.0
 _SETTLE_DISK_SECONDS: Final = 0.5
 """For the rest of a line, when nothing but the disk is asked for."""
 
-_CHANGING_SECONDS: Final = 10.0
+_CHANGING_SECONDS: Final = 6.0
 """A machine that is still on its way may rest so long between two changes of its screen."""
 
 
