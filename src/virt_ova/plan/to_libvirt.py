@@ -186,9 +186,11 @@ def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, Volume
         SubElement(disk, "target", {"dev": letters + _letters(position), "bus": drive.bus})
         if drive.boot_order is not None:
             SubElement(disk, "boot", {"order": str(drive.boot_order)})
-        if drive.read_only or drive.kind is DriveKind.CDROM:
+        is_spared = drive.kind is DriveKind.FLOPPY and not keeps_writes  # libvirt throws away what disks write, no more
+        is_read_only = drive.read_only or drive.kind is DriveKind.CDROM or is_spared
+        if is_read_only:
             SubElement(disk, "readonly")
-        elif drive.transfer and not keeps_writes:
+        if drive.transfer and not is_read_only and not keeps_writes:
             SubElement(disk, "transient")
         elif drive.shared:
             SubElement(disk, "shareable")

@@ -286,3 +286,26 @@ def test_interfaces(connection: Connection, expected: str) -> None:
     xml = domain_xml(machine(nics=(Nic(model="e1000", connection=connection, boot_order=2),)), sources={})
     assert schema_error(xml) == ""
     assert f'{expected}<model type="e1000" /><boot order="2" /></interface>' in re.sub(r"\n\s*", "", xml)
+
+
+def test_what_is_only_tried_keeps_nothing_that_it_writes() -> None:
+    sata = Controller(bus=Bus.SATA)
+    drives = (
+        Drive(id="a", kind=DriveKind.DISK, bus=Bus.SATA, transfer="disk1"),
+        Drive(id="b", kind=DriveKind.DISK, bus=Bus.SATA, unit=1, transfer="disk1", shared=True),
+        Drive(id="c", kind=DriveKind.DISK, bus=Bus.SATA, unit=2, transfer="disk1", read_only=True),
+        Drive(id="d", kind=DriveKind.CDROM, bus=Bus.SATA, unit=3, transfer="disk1", read_only=True),
+        Drive(id="e", kind=DriveKind.CDROM, bus=Bus.SATA, unit=4),
+        Drive(id="f", kind=DriveKind.FLOPPY, bus=Bus.FDC, transfer="disk1"),
+    )
+    tried = machine(controllers=(sata,), drives=drives)
+    sources = {"disk1": VolumeSource(image_format="raw", path="/d.raw")}
+
+    def fates(*, keeps_writes: bool) -> list[set[str]]:
+        domain = parsed(domain_xml(tried, sources=sources, keeps_writes=keeps_writes))
+        fate = {"readonly", "transient", "shareable"}
+        return [fate & {each.tag for each in one} for one in domain.iterfind("devices/disk")]
+
+    read_only = {"readonly"}
+    assert fates(keeps_writes=True) == [set(), {"shareable"}, read_only, read_only, read_only, set()]
+    assert fates(keeps_writes=False) == [{"transient"}, {"transient"}, *(read_only for _ in range(4))]

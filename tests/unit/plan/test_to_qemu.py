@@ -285,3 +285,21 @@ def test_what_qemu_alone_cannot_do_is_refused(virtual: Machine, code: str, messa
 def test_a_network_interface_can_be_booted_from() -> None:
     nic = Nic(model="e1000", network="LAN", connection=Connection(kind=ConnectionKind.USER), boot_order=3)
     assert "e1000,netdev=net0,bootindex=3" in qemu_command(machine(nics=(nic,)), sources={})
+
+
+def test_what_is_only_tried_keeps_nothing_that_it_writes() -> None:
+    drives = (
+        Drive(id="a", kind=DriveKind.DISK, bus=Bus.VIRTIO, transfer="disk1"),
+        Drive(id="b", kind=DriveKind.CDROM, bus=Bus.IDE, unit=2, transfer="disk1", read_only=True),
+        Drive(id="c", kind=DriveKind.FLOPPY, bus=Bus.FDC, transfer="disk1"),
+    )
+    firmware = Firmware(kind=FirmwareKind.EFI)
+    tried = machine(drives=drives, firmware=firmware)
+    settings = QemuSettings(firmware_code="code.fd", firmware_vars="vars.fd", keeps_writes=False)
+    command = qemu_command(tried, sources={"disk1": VolumeSource(image_format="raw", path="d.raw")}, settings=settings)
+    backends = [word for word in command if "file=" in word]
+    assert {word.rpartition("file=")[2]: "snapshot=on" in word for word in backends[:2]} == {
+        "code.fd": False,
+        "vars.fd": True,
+    }
+    assert ["snapshot=on" in word for word in backends[2:]] == [True, False, True]
