@@ -37,7 +37,10 @@ PARSES: Final = {"fromstring", "XML", "ParserCreate"}
 PARSERS: Final = {
     "ovf/xml.py",  # a package's, within limits
     "target/identity.py",  # our own
-    *(f"target/libvirt/{name}.py" for name in ("capabilities", "hostexpand", "link", "network", "pool", "volume")),
+    *(
+        f"target/libvirt/{name}.py"
+        for name in ("capabilities", "domain", "hostexpand", "link", "network", "pool", "volume")
+    ),
 }
 """The only files that parse XML; libvirt's is libvirt's own."""
 
