@@ -67,6 +67,7 @@ def planned(descriptor: Envelope, name: str) -> InstallPlan:
         files=files,
         host=HOST,
         options=InstallOptions(networks=dict.fromkeys([network.name for network in descriptor.networks[:1]], BRIDGE)),
+        guests={},
     )
 
 

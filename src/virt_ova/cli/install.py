@@ -29,7 +29,7 @@ from virt_ova.units import format_bytes
 
 _IN_THE_PLAN: Final = (
     *("name", "networks", "disk_mode", "image_format", "deployment_option", "virt_type"),
-    "properties",
+    *("properties", "machine", "disk_bus", "nic_model", "keep_mac"),
 )
 """Options that decide what a plan says."""
 
@@ -84,7 +84,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     if args.plan and any(getattr(args, name) for name in _IN_THE_PLAN):
         raise UsageError(
             "--plan cannot be combined with options that decide what the plan says "
-            "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type, --property)",
+            "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type, --property, --machine, "
+            "--disk-bus, --nic-model, --keep-mac)",
             hint="Give them to 'virt-ova plan', or edit the plan.",
         )
 

@@ -6,9 +6,11 @@ import argparse
 import os
 
 from virt_ova.cli.parser import UsageError, add_locale, add_strict
-from virt_ova.plan.machine import Connection, ConnectionKind
+from virt_ova.plan.controllers import DISK_BUSES
+from virt_ova.plan.machine import Bus, Connection, ConnectionKind
 from virt_ova.plan.nics import MADE
-from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.nics import MODELS as NIC_MODELS
+from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.text import quoted
 
@@ -52,6 +54,7 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
         help="connect a network of the package: network:NAME, bridge:NAME, user, none, "
         "or a new one: private[:NAME], shared[:NAME]",
     )
+    _add_hardware_options(parser)
     parser.add_argument("--deployment-option", metavar="ID", help="configuration to install")
     parser.add_argument(
         "--property",
@@ -66,6 +69,21 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
     add_strict(parser)
     parser.add_argument("--accept-eulas", action="store_true", help="accept the package's licences")
     parser.add_argument("--virt-type", choices=["kvm", "qemu"], help="default: the best that the host has")
+
+
+def _add_hardware_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--machine",
+        choices=list(MachineStyle),
+        type=MachineStyle,
+        help="auto: the package's hardware where it boots (default); faithful: its hardware wherever QEMU has it; "
+        "virtio: virtio for disks and network",
+    )
+    parser.add_argument("--disk-bus", choices=DISK_BUSES, type=Bus, help="put every disk there")
+    parser.add_argument(
+        "--nic-model", choices=sorted(NIC_MODELS), metavar="MODEL", help="make every network interface this model"
+    )
+    parser.add_argument("--keep-mac", action="store_true", help="take the MAC addresses over from the package")
 
 
 def default_uri() -> str:
@@ -85,6 +103,10 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         networks=dict(map(_network, args.networks)),
         deployment_option=args.deployment_option,
         accept_eulas=args.accept_eulas,
+        machine=args.machine or MachineStyle.AUTO,
+        disk_bus=args.disk_bus,
+        nic_model=args.nic_model,
+        keep_mac=args.keep_mac,
         virt_type=args.virt_type,
         strict=args.strict,
     )

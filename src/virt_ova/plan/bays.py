@@ -15,8 +15,9 @@ _UNITS = {
     "scsi vmpvscsi": 64,
     "scsi virtio-scsi": 256,
     "virtio": 1,
+    "nvme": 1,
 }
-"""Drives per controller; IDE counts both channels, a virtio drive is a device of its own."""
+"""Drives per controller; IDE counts both channels, a virtio or NVMe drive is a device of its own."""
 
 _OTHER_UNITS = {Bus.SCSI: 7}
 """Drives per controller of models that the planner never chooses, but an edited plan may."""
@@ -24,7 +25,7 @@ _OTHER_UNITS = {Bus.SCSI: 7}
 _SINGLE = frozenset({Bus.IDE, Bus.FDC})
 """Buses of which a machine has one controller."""
 
-_CHIPSET_OWN = frozenset({Bus.FDC, Bus.VIRTIO})
+_CHIPSET_OWN = frozenset({Bus.FDC, Bus.VIRTIO, Bus.NVME})
 """Buses whose controller nobody has to name."""
 
 

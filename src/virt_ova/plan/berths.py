@@ -1,7 +1,8 @@
 """The controllers of a package, each with the place its drives get.
 
 A controller that is kept becomes a controller of the machine, with or without drives; the drives of a replaced one
-share what takes its place.
+share what takes its place. Where the user names a bus, all hard disks go there, and a controller that they alone hung
+on goes with them.
 """
 
 from __future__ import annotations
@@ -9,13 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from virt_ova.ovf.envelope import Item, OperatingSystem
-from virt_ova.ovf.hardware import items_of
+from virt_ova.findings import Severity
+from virt_ova.ovf.envelope import Item
+from virt_ova.ovf.hardware import DRIVE_TYPES, items_of
 from virt_ova.plan.bays import Bays, Place
-from virt_ova.plan.board import Board
-from virt_ova.plan.controllers import CONTROLLER_TYPES, VIRTIO_SCSI, Home, choose_home, substitute
-from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.circumstances import Circumstances
+from virt_ova.plan.controllers import (
+    CONTROLLER_TYPES,
+    VIRTIO_SCSI,
+    Home,
+    choose_home,
+    substitute,
+    wanted_home,
+)
+from virt_ova.plan.guest import Support
+from virt_ova.plan.ledger import Ledger, label
 from virt_ova.plan.machine import Bus, DriveKind
 
 _INTERFACES = {
@@ -52,15 +61,15 @@ class Berths:
     """Where the drives of one machine can go.
 
     Attributes:
-        board: firmware and chipset.
-        os: the guest.
+        around: what decides.
+        wanted: where the user wants all hard disks; None when each goes where the package has it.
         ledger: takes the decisions.
         bays: places on the machine's controllers.
         by_id: the package's controllers by InstanceID.
     """
 
-    board: Board
-    os: OperatingSystem
+    around: Circumstances
+    wanted: Home | None
     ledger: Ledger
     bays: Bays = field(default_factory=Bays)
     by_id: dict[str, Berth] = field(default_factory=dict)
@@ -73,7 +82,14 @@ class Berths:
     def keeps(self, item: Item) -> bool:
         """Whether a drive's controller is kept, and with it the drive's address."""
         berth = self.by_id.get(item.parent)
-        return berth is not None and berth.index is not None
+        if berth is None or berth.index is None:
+            return False
+        return item.resource_type not in DRIVE_TYPES or self.settled(berth.home) is berth.home
+
+    def settled(self, home: Home) -> Home:
+        """Where hard disks go that would go to `home`."""
+        wanted = self.wanted
+        return home if wanted is None or (home.bus, home.model) == (wanted.bus, wanted.model) else wanted
 
     def take(self, item: Item, kind: DriveKind, interface: str) -> tuple[Home, Place | None]:
         """Where a drive goes; no place when the machine has none left, which only floppy drives meet."""
@@ -81,6 +97,8 @@ class Berths:
             return _FLOPPY, self.bays.take(_FLOPPY, 0, _address(item))
         berth = self.by_id.get(item.parent)
         home = berth.home if berth else self._default_home(kind, interface)
+        if kind is DriveKind.DISK and (settled := self.settled(home)) is not home:
+            home, berth = settled, None
         place = self.bays.take(home, *_wanted(item, berth))
         if place is None:
             home = replace(_SATA, change=home.change or "the IDE controller is full")
@@ -90,21 +108,27 @@ class Berths:
     def _default_home(self, kind: DriveKind, interface: str) -> Home:
         """Where a drive goes that names no controller."""
         if home := _INTERFACES.get(interface):
-            return home if home.bus is not Bus.IDE or self.board.has_ide else _SATA
+            return home if home.bus is not Bus.IDE or self.around.board.has_ide else _SATA
         if kind is DriveKind.CDROM:
-            return Home(bus=Bus.IDE) if self.board.has_ide else _SATA
-        return substitute(self.board, self.os, "the package names no controller for it")
+            return Home(bus=Bus.IDE) if self.around.board.has_ide else _SATA
+        return substitute(self.around, "the package names no controller for it")
 
 
-def plan_berths(
-    items: Sequence[Item], board: Board, host: HostCapabilities, os: OperatingSystem, ledger: Ledger
-) -> Berths:
-    """Decide what becomes of each controller among `items`."""
-    berths = Berths(board=board, os=os, ledger=ledger)
+def plan_berths(items: Sequence[Item], around: Circumstances, ledger: Ledger) -> Berths:
+    """Decide what becomes of each controller among `items`.
+
+    Raises:
+        PlanError: the machine cannot have the bus that the user wants (``E_OPTION``).
+    """
+    berths = Berths(around=around, wanted=wanted_home(around), ledger=ledger)
+    _note_virtio(berths)
     parents = {item.parent for item in items}
+    of_others = {item.parent for item in items if item.resource_type not in DRIVE_TYPES}
     for item in items_of(items, *CONTROLLER_TYPES):
         is_used = item.instance_id in parents
-        home = choose_home(item, board, host, os)
+        home = choose_home(item, around)
+        if home and is_used and item.instance_id not in of_others:
+            home = berths.settled(home)
         if home is None:
             ledger.dropped(item, "no target has such a controller", matters=is_used or item.required)
             continue
@@ -112,6 +136,8 @@ def plan_berths(
         if not home.change:
             index = berths.bays.add(home)
             ledger.kept(item, f"{home} {index}")
+            if home.caution and is_used:
+                ledger.note("BOOT_DOUBTFUL", Severity.WARNING, f"{label(item)}: kept: {home.caution}", item.where)
         elif is_used:
             ledger.mapped(item, str(home), home.change)
         else:
@@ -119,6 +145,16 @@ def plan_berths(
         turn, channel = len(berths.by_id), _channel(item, berths)
         berths.by_id[item.instance_id] = Berth(home=home, index=index, channel=channel, turn=turn)
     return berths
+
+
+def _note_virtio(berths: Berths) -> None:
+    """Warn when the guest is not known to have the driver that it needs to find its disk."""
+    guest, wanted = berths.around.guest, berths.wanted
+    drivers = {Bus.VIRTIO: Support.VIRTIO_BLK, Bus.SCSI: Support.VIRTIO_SCSI}
+    driver = drivers.get(wanted.bus) if wanted else None
+    if driver is not None and driver not in guest.supports:
+        message = f"the guest ({guest}) is not known to have a driver for {driver}, without which it finds no disk"
+        berths.ledger.note("GUEST_DRIVER", Severity.WARNING, message)
 
 
 def _channel(item: Item, berths: Berths) -> int:

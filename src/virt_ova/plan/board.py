@@ -16,7 +16,8 @@ from virt_ova.ovf.envelope import Item, ResourceType, VirtualHardware
 from virt_ova.ovf.hardware import disk_drives, firmware, items_of
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
-from virt_ova.plan.machine import Firmware, FirmwareKind
+from virt_ova.plan.machine import Bus, Firmware, FirmwareKind
+from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import Outcome
 
 
@@ -38,14 +39,20 @@ class Board:
         return self.firmware.kind is FirmwareKind.EFI
 
 
-def choose_board(hardware: VirtualHardware, items: Sequence[Item], host: HostCapabilities, ledger: Ledger) -> Board:
+def choose_board(
+    hardware: VirtualHardware,
+    items: Sequence[Item],
+    host: HostCapabilities,
+    options: InstallOptions,
+    ledger: Ledger,
+) -> Board:
     """The machine's board.
 
     Raises:
         PlanError: the host cannot boot by the firmware that the package needs (``E_FIRMWARE``).
     """
     chosen = _firmware(hardware, host, ledger)
-    preferred, reason = _preferred_chipset(chosen, items)
+    preferred, reason = _preferred_chipset(chosen, items, options)
     if not host.chipsets or preferred in host.chipsets:
         chipset = preferred
     elif chosen.secure_boot:
@@ -79,11 +86,15 @@ def _firmware(hardware: VirtualHardware, host: HostCapabilities, ledger: Ledger)
     return Firmware(kind=kind, secure_boot=request.secure_boot and host.secure_boot)
 
 
-def _preferred_chipset(chosen: Firmware, items: Sequence[Item]) -> tuple[str, str]:
+def _preferred_chipset(chosen: Firmware, items: Sequence[Item], options: InstallOptions) -> tuple[str, str]:
     if chosen.kind is FirmwareKind.BIOS:
         return "pc", "BIOS machines of VMware and VirtualBox have it"
     if chosen.secure_boot:
         return "q35", "secure boot needs it"
+    if options.disk_bus is Bus.IDE:
+        return "pc", "the disks go to IDE, which q35 does not have"
+    if options.disk_bus or options.machine is MachineStyle.VIRTIO:
+        return "q35", "the EFI firmware is made for it"
     ide_controllers = {item.instance_id for item in items_of(items, ResourceType.IDE_CONTROLLER)}
     if any(item.parent in ide_controllers for item in disk_drives(items)):
         return "pc", "a disk is attached by IDE, which q35 does not have"

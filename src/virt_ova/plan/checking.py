@@ -18,7 +18,7 @@ from virt_ova.plan.bays import units_of
 from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
 from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, Machine
 from virt_ova.plan.naming import check_name, is_image_name
-from virt_ova.plan.nics import MADE, connection_problem
+from virt_ova.plan.nics import MADE, connection_problem, is_host_mac
 from virt_ova.plan.nics import MODELS as NIC_MODELS
 from virt_ova.plan.plan import Entity, ImageFormat, InstallPlan
 from virt_ova.plan.properties import walk_entities
@@ -41,14 +41,12 @@ _CONTROLLERS: Final = 32
 _BOOT_ORDERS: Final = 1000
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_MAC: Final = re.compile(r"([0-9a-f][02468ace](:[0-9a-f]{2}){5})?")
-"""A multicast address, whose first byte is odd, is nobody's."""
-
 _NAMED: Final = frozenset({Bus.SATA, Bus.SCSI})
 """Buses whose controllers a machine names; the others have one in the chipset, or one for each drive."""
 
 _WORDS: Final = {
     "architecture": re.compile("x86_64|i686"),
+    "libosinfo_id": re.compile(r"(?:http://[A-Za-z0-9./_-]{1,200})?"),
     "chipset": re.compile(r"pc|q35|pc-(?:i440fx|q35)-[0-9]{1,2}\.[0-9]{1,2}"),
     "virt_type": re.compile("[a-z]{0,16}"),
     "clock": re.compile("utc|localtime"),
@@ -231,7 +229,7 @@ def _check_nics(machine: Machine) -> None:
             raise bad_plan(f"{has} network interface {quoted(nic.model)}, which is not known")
         if problem := connection_problem(nic.connection):
             raise bad_plan(problem)
-        if not _MAC.fullmatch(nic.mac):
+        if nic.mac and not is_host_mac(nic.mac):
             raise bad_plan(f"{has} MAC address {quoted(nic.mac)}, expected one of a host, as 52:54:00:12:34:56")
 
 

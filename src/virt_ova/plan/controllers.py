@@ -3,8 +3,8 @@
 A controller is kept where the target has the very same chip *and* the machine's firmware can boot from it. What was
 tried on QEMU 7.2 with SeaBIOS 1.16 and OVMF 2022.11: SeaBIOS boots from all that QEMU has; OVMF sees no disk behind
 LSI, LSI SAS or PVSCSI, only AHCI, virtio and NVMe. VMware's ``lsilogic`` is an LSI 53C1030; libvirt's model of that
-name is a 53C895A, for which guests need another driver (sym53c8xx, not mptspi). libvirt has no BusLogic, and none of
-its versions in long-term distributions has NVMe.
+name is a 53C895A, for which guests need another driver (sym53c8xx, not mptspi). libvirt has no BusLogic, and NVMe only
+in its newest versions; QEMU alone has it.
 
 The substitute is AHCI: its driver is in nearly every guest, and in nearly every initramfs made on VMware or VirtualBox,
 where CD drives hang on it, while a virtio driver often is not. Windows before 8 is the exception: it has an AHCI driver
@@ -13,13 +13,14 @@ only if it was installed with one, but always that of the PIIX IDE controller, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from virt_ova.ovf.envelope import Item, OperatingSystem, ResourceType
+from virt_ova.errors import PlanError
+from virt_ova.ovf.envelope import Item, ResourceType
 from virt_ova.plan.board import Board
-from virt_ova.plan.guest import is_old_windows
-from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.circumstances import Circumstances
 from virt_ova.plan.machine import Bus
+from virt_ova.plan.options import MachineStyle
 from virt_ova.text import quoted
 
 CONTROLLER_TYPES = frozenset(
@@ -63,56 +64,99 @@ class Home:
         bus: of the controller.
         model: libvirt's, empty for the bus's only one.
         change: why it is not what the package asked for; empty when it is.
+        caution: why the machine may not boot from it all the same; empty when nothing is known against it.
     """
 
     bus: Bus
     model: str = ""
     change: str = ""
+    caution: str = ""
 
     def __str__(self) -> str:
         return f"{self.bus} {self.model}".rstrip()
 
 
-def choose_home(item: Item, board: Board, host: HostCapabilities, os: OperatingSystem) -> Home | None:
+_DISK_HOMES = {
+    Bus.IDE: Home(bus=Bus.IDE),
+    Bus.SATA: Home(bus=Bus.SATA),
+    Bus.SCSI: Home(bus=Bus.SCSI, model=VIRTIO_SCSI),
+    Bus.VIRTIO: Home(bus=Bus.VIRTIO),
+    Bus.NVME: Home(bus=Bus.NVME),
+}
+"""What ``--disk-bus`` can name, and which controller is meant."""
+
+DISK_BUSES = tuple(_DISK_HOMES)
+
+
+def wanted_home(around: Circumstances) -> Home | None:
+    """Where the user wants all disks to go; None when each goes where the package has it.
+
+    Raises:
+        PlanError: the machine cannot have that (``E_OPTION``).
+    """
+    bus, option = around.options.disk_bus, "--disk-bus"
+    if bus is None and around.options.machine is MachineStyle.VIRTIO:
+        bus, option = Bus.VIRTIO, "--machine"
+    if bus is None:
+        return None
+    if obstacle := _bus_obstacle(bus, around):
+        raise PlanError(f"{option} {bus}: {obstacle}", code="E_OPTION", hint="Choose another bus with --disk-bus.")
+    return replace(_DISK_HOMES[bus], change=f"{option} asks for it")
+
+
+def _bus_obstacle(bus: Bus, around: Circumstances) -> str:
+    if bus not in _DISK_HOMES:
+        return f"a disk cannot be put there, expected one of {', '.join(DISK_BUSES)}"
+    if bus is Bus.IDE and not around.board.has_ide:
+        return f"chipset {around.board.chipset} has no IDE"
+    if bus is Bus.NVME and not around.host.has_nvme:
+        return "the host cannot emulate NVMe"
+    return ""
+
+
+def choose_home(item: Item, around: Circumstances) -> Home | None:
     """Where the drives of controller `item` go; None when it is no controller that a machine here can have."""
+    board = around.board
     match item.resource_type:
         case ResourceType.IDE_CONTROLLER if board.has_ide:
             return Home(bus=Bus.IDE)
         case ResourceType.IDE_CONTROLLER:
             return Home(bus=Bus.SATA, change=f"chipset {board.chipset} has no IDE, and nearly every guest has AHCI")
         case ResourceType.SCSI_CONTROLLER:
-            return _scsi_home(item, board, host, os)
+            return _scsi_home(item, around)
         case ResourceType.OTHER_STORAGE:
-            return _other_home(item, board, host, os)
+            return _other_home(item, around)
         case _:
             return None
 
 
-def substitute(board: Board, os: OperatingSystem, change: str) -> Home:
+def substitute(around: Circumstances, change: str) -> Home:
     """The controller that the guest most likely boots from, when it cannot have its own because of `change`."""
-    if is_old_windows(os) and board.has_ide:
+    if around.guest.is_old_windows and around.board.has_ide:
         return Home(bus=Bus.IDE, change=f"{change}; Windows before 8 always has the IDE driver")
     return Home(bus=Bus.SATA, change=f"{change}; nearly every guest has the AHCI driver")
 
 
-def _scsi_home(item: Item, board: Board, host: HostCapabilities, os: OperatingSystem) -> Home:
+def _scsi_home(item: Item, around: Circumstances) -> Home:
     """The first of the preference list that can be kept, else a substitute for the first that is known."""
     obstacles = []
     for subtype in item.subtypes:
         if subtype in _SAME_CHIP:
             model, device = _SAME_CHIP[subtype]
-            if not (obstacle := _obstacle(model, device, board, host)):
-                return Home(bus=Bus.SCSI, model=model)
-            obstacles.append(obstacle)
+            home = Home(bus=Bus.SCSI, model=model, caution=_blindness(model, around.board))
+            if not around.host.has_device(device):
+                obstacles.append(f"the host's emulator has no {device}")
+            elif not home.caution or around.is_faithful:
+                return home
+            else:
+                obstacles.append(home.caution)
         elif subtype in _NO_SUCH_CHIP:
             obstacles.append(_NO_SUCH_CHIP[subtype])
-    return substitute(board, os, next(iter(obstacles), _unknown(item)))
+    return substitute(around, next(iter(obstacles), _unknown(item)))
 
 
-def _obstacle(model: str, device: str, board: Board, host: HostCapabilities) -> str:
-    """Why `model` cannot be kept; empty when it can."""
-    if not host.has_device(device):
-        return f"the host's emulator has no {device}"
+def _blindness(model: str, board: Board) -> str:
+    """Why the firmware cannot boot from `model`; empty when it can."""
     if board.is_efi and model != VIRTIO_SCSI:
         return f"EFI firmware has no driver for {model} and could not boot from it"
     return ""
@@ -124,11 +168,11 @@ def _unknown(item: Item) -> str:
     return f"the model {quoted(item.subtypes[0])} is not known"
 
 
-def _other_home(item: Item, board: Board, host: HostCapabilities, os: OperatingSystem) -> Home | None:
+def _other_home(item: Item, around: Circumstances) -> Home | None:
     if not item.subtypes or _AHCI.intersection(item.subtypes):
         return Home(bus=Bus.SATA)
     if _NVME.intersection(item.subtypes):
-        return substitute(board, os, "libvirt cannot emulate NVMe")
+        return Home(bus=Bus.NVME) if around.host.has_nvme else substitute(around, "the host cannot emulate NVMe")
     if any(_SAME_CHIP.get(subtype, ("",))[0] == VIRTIO_SCSI for subtype in item.subtypes):
-        return _scsi_home(item, board, host, os)
+        return _scsi_home(item, around)
     return None

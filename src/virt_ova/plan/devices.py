@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from virt_ova.errors import PlanError
-from virt_ova.ovf.envelope import Item, OperatingSystem, ResourceType
+from virt_ova.ovf.envelope import Item, ResourceType
 from virt_ova.ovf.hardware import DRIVE_TYPES, cpu_count, items_of, memory_bytes
 from virt_ova.plan.board import Board
 from virt_ova.plan.controllers import CONTROLLER_TYPES
-from virt_ova.plan.guest import is_old_windows
+from virt_ova.plan.guest import Guest
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Cpus
@@ -97,10 +97,10 @@ def plan_memory(items: Sequence[Item], ledger: Ledger) -> int:
     return rounded
 
 
-def plan_agent_channel(os: OperatingSystem, virt_type: str, host: HostCapabilities, ledger: Ledger) -> bool:
+def plan_agent_channel(guest: Guest, virt_type: str, host: HostCapabilities, ledger: Ledger) -> bool:
     """Whether the machine gets a port for a guest agent. It costs nothing, but an old Windows asks for a driver."""
     has_port = virt_type in _QEMU_TYPES and host.has_device("virtserialport")
-    if not has_port or is_old_windows(os):
+    if not has_port or guest.is_old_windows:
         return False
     ledger.added("guest agent", "port on virtio-serial", "a guest that has an agent can tell that it is up")
     return True

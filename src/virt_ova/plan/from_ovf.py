@@ -14,24 +14,25 @@ from dataclasses import dataclass, replace
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
-from virt_ova.ovf.envelope import Envelope, VirtualSystem
+from virt_ova.ovf.envelope import Envelope, OperatingSystem, VirtualSystem
 from virt_ova.ovf.hardware import disk_ids
 from virt_ova.ovf.reading import scaled
 from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
 from virt_ova.plan.bootorder import with_boot_order
+from virt_ova.plan.circumstances import Circumstances
 from virt_ova.plan.devices import plan_agent_channel, plan_cpus, plan_devices, plan_memory
 from virt_ova.plan.drives import drive_origins, plan_drives
 from virt_ova.plan.environments import needs_environment, with_environment
 from virt_ova.plan.eulas import eula_texts
-from virt_ova.plan.guest import is_windows
+from virt_ova.plan.guest import Guest, describe_guest, guest_by_name
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Connection, Machine
 from virt_ova.plan.nics import check_networks, named_networks, nic_origins, plan_nics
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, PackageIdentity
+from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, Outcome, PackageIdentity
 from virt_ova.plan.properties import chosen_option, plan_entities, value_of
 from virt_ova.plan.settings import note_settings
 from virt_ova.plan.systems import Blueprint, choose_systems
@@ -47,6 +48,7 @@ def make_plan(
     files: Mapping[str, DiskSource],
     host: HostCapabilities,
     options: InstallOptions,
+    guests: Mapping[OperatingSystem, Guest] | None,
 ) -> InstallPlan:
     """What an install will do.
 
@@ -57,13 +59,14 @@ def make_plan(
         files: every File that can fill a CD, floppy or disk drive without a Disk, by ``ovf:id``.
         host: what the target offers.
         options: what the user chose.
+        guests: what libosinfo knows of the package's operating systems; None where it is not installed.
 
     Raises:
         PlanError: there is nothing to install (``E_OVF_HARDWARE``); the guest's processor, or a disk, is
             not to be had (``E_NOT_SUPPORTED``); an option does not fit the package or the host (``E_OPTION``,
-            ``E_NAME``, ``E_NETWORK``, ``E_VIRT_TYPE``); the host lacks the firmware (``E_FIRMWARE``); a drive refers to
-            nothing (``E_OVF_REF``); a property is refused (``E_PROPERTY``); a quantity is beyond any machine
-            (``E_OVF_VALUE``).
+            ``E_NAME``, ``E_NETWORK``, ``E_VIRT_TYPE``, ``E_MAC``); the host lacks the firmware (``E_FIRMWARE``); a
+            drive refers to nothing (``E_OVF_REF``); a property is refused (``E_PROPERTY``); a quantity is beyond any
+            machine (``E_OVF_VALUE``).
     """
     _check_options(envelope, options)
     ledger = Ledger()
@@ -83,10 +86,14 @@ def make_plan(
         host=host,
         options=options,
         networks=named_networks(options.networks, base=options.name or blueprints[0].collection or blueprints[0].name),
+        guests=guests or {},
         entities=entities,
         transfers=transfers,
         ledger=ledger,
     )
+    if guests is None:
+        message = "libosinfo's database is not installed here: what the guest supports is guessed from its name alone"
+        ledger.note("GUEST_DATABASE", Severity.INFO, message)
     interfaces = {disk.id: disk.interface for disk in envelope.disks}
     machines = []
     for blueprint in blueprints:
@@ -116,6 +123,7 @@ class _Workshop:
     host: HostCapabilities
     options: InstallOptions
     networks: Mapping[str, Connection]
+    guests: Mapping[OperatingSystem, Guest]
     entities: tuple[Entity, ...]
     transfers: Transfers
     ledger: Ledger
@@ -197,12 +205,14 @@ def _virt_type(host: HostCapabilities, options: InstallOptions) -> str:
 def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping[str, str]) -> Machine:
     system, hardware, items = blueprint.system, blueprint.hardware, blueprint.items
     host, options, ledger = workshop.host, workshop.options, workshop.ledger
-    board = choose_board(hardware, items, host, ledger)
+    guest = _recognise(system, workshop)
+    board = choose_board(hardware, items, host, options, ledger)
     cpus = plan_cpus(items, ledger)
     memory_bytes = plan_memory(items, ledger)
-    berths = plan_berths(items, board, host, system.os, ledger)
+    around = Circumstances(board=board, host=host, guest=guest, options=options)
+    berths = plan_berths(items, around, ledger)
     drives = plan_drives(items, berths, machine=blueprint.name, interfaces=interfaces, transfers=workshop.transfers)
-    nics = plan_nics(items, hardware.system_types, workshop.networks, host, ledger)
+    nics = plan_nics(items, hardware.system_types, workshop.networks, around, ledger)
     origins = drive_origins(items, berths) | nic_origins(items)
     drives, nics = with_boot_order(drives, nics, system.boot, origins, ledger)
     if needs_environment(blueprint, workshop.entities, options, ledger):
@@ -218,6 +228,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         cpus=cpus,
         memory_bytes=memory_bytes,
         os_type=system.os.type,
+        libosinfo_id=guest.id,
         chipset=board.chipset,
         virt_type=virt_type,
         firmware=board.firmware,
@@ -230,11 +241,18 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         sound=devices.sound,
         usb=devices.usb,
         has_tpm=devices.has_tpm,
-        has_agent_channel=plan_agent_channel(system.os, virt_type, host, ledger),
-        clock="localtime" if is_windows(system.os) else "utc",
+        has_agent_channel=plan_agent_channel(guest, virt_type, host, ledger),
+        clock="localtime" if guest.keeps_local_time else "utc",
         collection=blueprint.collection,
         startup=blueprint.startup,
     )
+
+
+def _recognise(system: VirtualSystem, workshop: _Workshop) -> Guest:
+    """The system's guest, as libosinfo knows it, else by its name alone."""
+    guest = workshop.guests.get(system.os) or guest_by_name(system.os)
+    workshop.ledger.setting(Outcome.KEPT, "guest", str(guest), describe_guest(guest, system.os))
+    return guest
 
 
 def _description(system: VirtualSystem) -> str:

@@ -1,33 +1,76 @@
-"""What is known of the guest before it runs.
-
-The vendor's word (``vmw:osType``, ``vbox:OSType``, oVirt's) is read first and the CIM number second, because writers
-disagree about the numbers from 103 on. Nothing here fails on the unknown.
-"""
+"""What is known of the guest before it runs: what the package calls it, and what libosinfo says that supports."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 from virt_ova.ovf.envelope import OperatingSystem
+from virt_ova.plan.guestname import GuestName, name_of
+from virt_ova.text import quoted
 
-_WINDOWS = re.compile(r"win(?!e)", re.IGNORECASE)
-_OLD_WINDOWS = re.compile(r"win(?:dows)?_?(?:xp|net|2000|2003|2008|2k|nt|3|95|98|me|vista|longhorn|7)", re.IGNORECASE)
 _ARM = re.compile(r"(?:^|[-_])(?:arm|aarch)|(?:arm64|aarch64)", re.IGNORECASE)
 
-_OLD_WINDOWS_IDS = frozenset({15, 16, 17, 18, 58, 63, 64, 67, 69, 70, 71, 72, 73, 74, 76, 77, 103, 105})
-_NEW_WINDOWS_IDS = frozenset(range(111, 124))
+_LOCAL_TIME: Final = frozenset({"winnt", "win9x", "msdos"})
+_BEFORE_WINDOWS_8: Final = frozenset({"2k", "xp", "2k3", "vista", "2k8", "2k8r2", "7"})
 
 
-def is_windows(os: OperatingSystem) -> bool:
-    """Whether it is a Windows, which keeps its clock in local time."""
-    if os.type:
-        return _WINDOWS.match(os.type) is not None
-    return os.id in _OLD_WINDOWS_IDS | _NEW_WINDOWS_IDS
+class Support(StrEnum):
+    """A device that a guest may have a driver for, as far as libosinfo tells of it and a plan depends on it."""
+
+    VIRTIO_BLK = "virtio-blk"
+    VIRTIO_SCSI = "virtio-scsi"
+    VIRTIO_NET = "virtio-net"
 
 
-def is_old_windows(os: OperatingSystem) -> bool:
-    """Whether it is a Windows before 8: its AHCI driver is absent, or disabled unless it was installed on AHCI."""
-    return _OLD_WINDOWS.match(os.type) is not None if os.type else os.id in _OLD_WINDOWS_IDS
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guest:
+    """A guest.
+
+    Attributes:
+        name: what the package calls it.
+        id: libosinfo's identifier (``http://debian.org/debian/11``); empty when it has none for the name.
+        short_id: libosinfo's short one (``debian11``).
+        supports: what it has drivers for from the beginning; empty when nothing is known of it.
+    """
+
+    name: GuestName
+    id: str = ""
+    short_id: str = ""
+    supports: frozenset[Support] = frozenset()
+
+    def __str__(self) -> str:
+        return self.short_id or str(self.name)
+
+    @property
+    def keeps_local_time(self) -> bool:
+        """Whether it takes the machine's clock for local time, as Windows and DOS do."""
+        return self.name.family in _LOCAL_TIME
+
+    @property
+    def is_old_windows(self) -> bool:
+        """Whether it is a Windows before 8: its AHCI driver is absent, or disabled unless it was installed on AHCI."""
+        is_nt = self.name.family == "winnt"
+        return self.name.family == "win9x" or (
+            is_nt and (self.name.version in _BEFORE_WINDOWS_8 or self.name.distro == "winnt")
+        )
+
+
+def guest_by_name(os: OperatingSystem) -> Guest:
+    """All that can be said without libosinfo."""
+    return Guest(name=name_of(os))
+
+
+def describe_guest(guest: Guest, os: OperatingSystem) -> str:
+    """How it was recognised, as a sentence: for the decision about it."""
+    said = os.type or os.description or (f"CIM number {os.id}" if os.id is not None else "")
+    told = f"the package says {quoted(said)}" if said else "the package does not say what it is"
+    if not guest.id:
+        return told
+    drivers = ", ".join(sorted(guest.supports)) or "no virtio device"
+    return f"{told}; libosinfo: it supports {drivers}"
 
 
 def is_arm(os: OperatingSystem) -> bool:

@@ -19,6 +19,7 @@ class HostCapabilities:
         tpm: whether a TPM 2.0 can be emulated.
         devices: QEMU's names of the devices that the emulator has (``pvscsi``, ``vmxnet3``); empty when the target does
             not say, and then all that QEMU has are taken to be there.
+        has_nvme: whether a disk can be on NVMe; QEMU has it, libvirt only lately.
         networks: names of networks that machines can be plugged into.
         default_connection: where a network goes that the user did not name.
     """
@@ -29,6 +30,7 @@ class HostCapabilities:
     secure_boot: bool = False
     tpm: bool = False
     devices: frozenset[str] = frozenset()
+    has_nvme: bool = False
     networks: tuple[str, ...] = ()
     default_connection: Connection = field(default_factory=lambda: Connection(kind=ConnectionKind.USER))
 

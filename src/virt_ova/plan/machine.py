@@ -175,6 +175,7 @@ class Machine:
         cpus: processors.
         memory_bytes: a multiple of 1 MiB.
         os_type: the package's word for the guest (``debian12_64Guest``).
+        libosinfo_id: libosinfo's identifier of the guest (``http://debian.org/debian/11``); empty when not known.
         architecture: ``x86_64``, ``i686``, ``aarch64``.
         chipset: libvirt's machine type (``pc``, ``q35``).
         virt_type: ``kvm``, ``qemu``, or empty to let the target choose.
@@ -201,6 +202,7 @@ class Machine:
     cpus: Cpus
     memory_bytes: int
     os_type: str = ""
+    libosinfo_id: str = ""
     architecture: str = "x86_64"
     chipset: str = "pc"
     virt_type: str = ""

@@ -1,7 +1,8 @@
 """Network interfaces of a machine.
 
 The model is kept where QEMU has the same chip. libvirt passes any word on and QEMU refuses it only at start, so what is
-not known here is never passed on. MAC addresses are never taken from a package: two machines made from it would clash.
+not known here is never passed on. MAC addresses are taken from a package only when the user says so: two machines made
+from it would clash.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Envelope, Item
 from virt_ova.ovf.hardware import nics
+from virt_ova.plan.circumstances import Circumstances
+from virt_ova.plan.guest import Support
 from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.ledger import Ledger, label
 from virt_ova.plan.machine import Connection, ConnectionKind, Nic
 from virt_ova.plan.naming import machine_name
+from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.text import quoted
 
@@ -64,6 +68,14 @@ _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:@-]{0,127}")
 _DEVICES = {"virtio": "virtio-net-pci"}
 """QEMU's names where libvirt's model differs."""
 
+_MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
+"""A multicast address, whose first byte is odd, is nobody's."""
+
+_NO_MAC = "00:00:00:00:00:00"
+_BARE_MAC = re.compile(r"[0-9a-f]{12}")
+_SLOT = "slotInfo.pciSlotNumber"
+_SLOT_DIGITS = 5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Choice:
@@ -75,13 +87,20 @@ def plan_nics(
     items: Iterable[Item],
     system_types: Sequence[str],
     networks: Mapping[str, Connection],
-    host: HostCapabilities,
+    around: Circumstances,
     ledger: Ledger,
 ) -> tuple[Nic, ...]:
-    """The network interfaces among `items`, plugged into `networks` by the package's name, else the host's default."""
+    """The network interfaces among `items`, in their order, plugged into `networks` by the package's name, else as is the
+    host's default.
+
+    Raises:
+        PlanError: the host has no such model (``E_OPTION``), or an address to be kept is nobody's (``E_MAC``).
+    """
     same_chip = _SAME_CHIP
     if any(word.lower().startswith("virtualbox") for word in system_types):
         same_chip = _SAME_CHIP | _VIRTUALBOX_CHIP
+    host, options = around.host, around.options
+    wanted = _wanted_model(host, options)
     planned = []
     for item in nics(items):
         network = next(iter(item.connections), "")
@@ -94,13 +113,18 @@ def plan_nics(
                 f"network {quoted(network)} is not named by an option and goes to {describe(connection)}",
                 item.where,
             )
-        choice = _choose(item, same_chip, host)
+        choice = _choose(item, same_chip, around)
+        if wanted and choice.model != wanted.model:
+            choice = wanted
         result = f"{choice.model} on {describe(connection)}"
         if choice.change:
             ledger.mapped(item, result, choice.change)
         else:
             ledger.kept(item, result)
-        planned.append(Nic(model=choice.model, network=network, connection=connection))
+        _note_old_name(item, ledger)
+        mac = _kept_mac(item, ledger) if options.keep_mac else ""
+        planned.append(Nic(model=choice.model, network=network, connection=connection, mac=mac))
+    _check_macs(planned)
     return tuple(planned)
 
 
@@ -163,8 +187,62 @@ def describe(connection: Connection) -> str:
     return f"{connection.kind}:{connection.name}" if connection.kind in _NAMED else connection.kind.value
 
 
-def _choose(item: Item, same_chip: Mapping[str, str], host: HostCapabilities) -> _Choice:
+def _wanted_model(host: HostCapabilities, options: InstallOptions) -> _Choice | None:
+    """What the user wants all interfaces to be; None when each is what the package has."""
+    model, option = options.nic_model, "--nic-model"
+    if model is None and options.machine is MachineStyle.VIRTIO:
+        model, option = "virtio", "--machine"
+    if model is None:
+        return None
+    if model not in MODELS or not _has(host, model):
+        there = ", ".join(each for each in sorted(MODELS) if _has(host, each))
+        raise PlanError(f"a network interface cannot be {quoted(model)} here, expected one of {there}", code="E_OPTION")
+    return _Choice(model=model, change=f"{option} asks for it")
+
+
+def _note_old_name(item: Item, ledger: Ledger) -> None:
+    """Say what a guest called the interface by its slot; a machine here has no slot of that number (see the docs)."""
+    slot = item.config.get(_SLOT, "")
+    if slot.isascii() and slot.isdecimal() and len(slot) <= _SLOT_DIGITS:
+        message = f"a guest that names interfaces by their slots called it ens{int(slot)}, and calls it otherwise here"
+        ledger.note("NIC_NAME", Severity.INFO, f"{label(item)}: {message}", item.where)
+
+
+def _kept_mac(item: Item, ledger: Ledger) -> str:
+    """The package's address for the interface; empty when it names none."""
+    mac = "" if item.address.isdecimal() else item.address.strip().lower().replace("-", ":")
+    if _BARE_MAC.fullmatch(mac):
+        mac = ":".join(mac[start : start + 2] for start in range(0, len(mac), 2))
+    if not mac:
+        ledger.note("MAC_NEW", Severity.WARNING, f"{label(item)}: the package names no MAC address to keep", item.where)
+    elif not is_host_mac(mac):
+        raise PlanError(
+            f"{label(item)} has the MAC address {quoted(item.address)}, expected one of a host, as 52:54:00:12:34:56",
+            code="E_MAC",
+            where=item.where,
+            hint="Leave --keep-mac out to get a new address.",
+        )
+    return mac
+
+
+def _check_macs(planned: Sequence[Nic]) -> None:
+    macs = [nic.mac for nic in planned if nic.mac]
+    if twice := next((mac for mac in macs if macs.count(mac) > 1), ""):
+        raise PlanError(
+            f"the package gives the MAC address {twice} to {macs.count(twice)} network interfaces, expected one",
+            code="E_MAC",
+            hint="Leave --keep-mac out to get new addresses.",
+        )
+
+
+def is_host_mac(text: str) -> bool:
+    """Whether it is the address of one host: six pairs of hex digits in lower case, neither multicast nor zero."""
+    return _MAC.fullmatch(text) is not None and text != _NO_MAC
+
+
+def _choose(item: Item, same_chip: Mapping[str, str], around: Circumstances) -> _Choice:
     """The first of the preference list that can be kept, else a substitute."""
+    host, guest = around.host, around.guest
     for subtype in item.subtypes:
         model = same_chip.get(subtype)
         if model and _has(host, model):
@@ -173,7 +251,10 @@ def _choose(item: Item, same_chip: Mapping[str, str], host: HostCapabilities) ->
         if subtype in _OTHER_CHIP:
             model, change = _OTHER_CHIP[subtype]
             return _Choice(model=model if _has(host, model) else _substitute(host), change=change)
-    return _Choice(model=_substitute(host), change=_why(item, same_chip))
+    why = _why(item, same_chip)
+    if Support.VIRTIO_NET in guest.supports and _has(host, "virtio"):
+        return _Choice(model="virtio", change=f"{why}; {guest} has the driver")
+    return _Choice(model=_substitute(host), change=why)
 
 
 def _why(item: Item, same_chip: Mapping[str, str]) -> str:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from virt_ova.plan.machine import Connection
+from virt_ova.plan.machine import Bus, Connection
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.policy import TrustPolicy
+
+
+class MachineStyle(StrEnum):
+    """What the hardware is chosen for.
+
+    ``auto`` is the package's own hardware where the machine can boot from it; ``faithful`` is that wherever QEMU
+    has the same chip; ``virtio`` is virtio for disks and network, for guests that have its drivers.
+    """
+
+    AUTO = "auto"
+    FAITHFUL = "faithful"
+    VIRTIO = "virtio"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +37,10 @@ class InstallOptions:
         properties: values of properties by full key (``[class.]key[.instance]``), or by ``ID:KEY`` for those of one
             system or collection; not in the repr, because it can hold passwords.
         accept_eulas: the package's licences were read, and are accepted.
+        machine: what the hardware is chosen for.
+        disk_bus: puts every disk on this bus, whatever `machine` says.
+        nic_model: makes every network interface this model, whatever `machine` says.
+        keep_mac: take the network interfaces' addresses over from the package.
         virt_type: ``kvm`` or ``qemu``; what the host can do when None.
         start: start the machine when it is installed.
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
@@ -41,6 +58,10 @@ class InstallOptions:
     deployment_option: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
     accept_eulas: bool = False
+    machine: MachineStyle = MachineStyle.AUTO
+    disk_bus: Bus | None = None
+    nic_model: str | None = None
+    keep_mac: bool = False
     virt_type: str | None = None
     start: bool = False
     wait_boot_seconds: float | None = None

@@ -31,6 +31,9 @@ from virt_ova.units import KIB
 METADATA_NAMESPACE = "https://virt-ova.org/xmlns/domain/1"
 """Of the element in ``<metadata>`` that tells where a domain comes from."""
 
+_LIBOSINFO_NAMESPACE = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
+"""Of the element by which virt-manager and others know what the guest is."""
+
 IDE_UNITS_PER_CHANNEL = 2
 
 AGENT_PORT = "org.qemu.guest_agent.0"
@@ -46,7 +49,6 @@ _DEVICE_LETTERS = {
     Bus.SCSI: "sd",
     Bus.USB: "sd",
     Bus.VIRTIO: "vd",
-    Bus.NVME: "nvme",
     Bus.FDC: "fd",
 }
 _LONGEST_TITLE = 200
@@ -100,7 +102,8 @@ def _add_identity(domain: Element, machine: Machine, sources: Mapping[str, Volum
     if machine.description:
         _add_text(domain, "description", _printable_lines(machine.description))
     origin = {"package": machine.package, "name": machine.title, "guest": machine.os_type}
-    appliance = SubElement(SubElement(domain, "metadata"), "appliance", {"xmlns": METADATA_NAMESPACE})
+    metadata = SubElement(domain, "metadata")
+    appliance = SubElement(metadata, "appliance", {"xmlns": METADATA_NAMESPACE})
     for tag, text in origin.items():
         if text:
             _add_text(appliance, tag, printable(text))
@@ -108,6 +111,9 @@ def _add_identity(domain: Element, machine: Machine, sources: Mapping[str, Volum
     linked = {source.backing: None for drive in machine.drives if (source := source_of(drive, sources))}
     for backing in filter(None, linked):
         SubElement(appliance, "link", _link_attributes(backing))
+    if machine.libosinfo_id:
+        libosinfo = SubElement(metadata, "libosinfo", {"xmlns": _LIBOSINFO_NAMESPACE})
+        SubElement(libosinfo, "os", {"id": machine.libosinfo_id})
 
 
 def _add_turn(appliance: Element, machine: Machine) -> None:
@@ -179,11 +185,8 @@ def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, Volume
     models = {controller.index: controller.model for controller in machine.controllers if controller.bus is Bus.SCSI}
     counts: dict[str, int] = {}
     for drive in machine.drives:
-        letters = _DEVICE_LETTERS[drive.bus]
-        position = drive.unit if drive.bus in {Bus.IDE, Bus.FDC} else counts.get(letters, 0)
-        counts[letters] = counts.get(letters, 0) + 1
         disk = _add_disk(devices, drive, source_of(drive, sources))
-        SubElement(disk, "target", {"dev": letters + _letters(position), "bus": drive.bus})
+        SubElement(disk, "target", {"dev": _device_name(drive, counts), "bus": drive.bus})
         if drive.boot_order is not None:
             SubElement(disk, "boot", {"order": str(drive.boot_order)})
         is_spared = drive.kind is DriveKind.FLOPPY and not keeps_writes  # libvirt throws away what disks write, no more
@@ -214,12 +217,6 @@ def source_of(drive: Drive, sources: Mapping[str, VolumeSource]) -> VolumeSource
 
 
 def _add_disk(devices: Element, drive: Drive, source: VolumeSource | None) -> Element:
-    if drive.bus is Bus.NVME:
-        raise PlanError(
-            f"drive '{printable(drive.id)}' is on an NVMe bus, which libvirt cannot emulate",
-            code="E_PLAN_HARDWARE",
-            hint="Put it on sata or virtio.",
-        )
     by_volume = source is not None and bool(source.pool)
     disk = SubElement(devices, "disk", {"type": "volume" if by_volume else "file", "device": drive.kind})
     driver = {"name": "qemu", "type": source.image_format if source else "raw"}
@@ -230,6 +227,16 @@ def _add_disk(devices: Element, drive: Drive, source: VolumeSource | None) -> El
         if source.backing is not None:
             _add_backing(disk, source.backing)
     return disk
+
+
+def _device_name(drive: Drive, counts: dict[str, int]) -> str:
+    """What libvirt calls the drive's device; `counts` says how many have each beginning of a name, and is kept."""
+    if drive.bus is Bus.NVME:
+        return f"nvme{drive.controller}n{drive.unit + 1}"
+    letters = _DEVICE_LETTERS[drive.bus]
+    position = drive.unit if drive.bus in {Bus.IDE, Bus.FDC} else counts.get(letters, 0)
+    counts[letters] = counts.get(letters, 0) + 1
+    return letters + _letters(position)
 
 
 def _add_backing(disk: Element, backing: Backing) -> None:
@@ -272,6 +279,9 @@ def _add_controllers(devices: Element, machine: Machine) -> None:
         if controller.model:
             attributes["model"] = controller.model
         SubElement(devices, "controller", attributes)
+    for index in sorted({drive.controller for drive in machine.drives if drive.bus is Bus.NVME}):
+        nvme = SubElement(devices, "controller", {"type": Bus.NVME.value, "index": str(index)})
+        _add_text(nvme, "serial", f"nvme{index}")
     SubElement(devices, "controller", {"type": "usb", "index": "0", "model": machine.usb or "none"})
 
 

@@ -19,7 +19,9 @@ from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_delta, open_disk
 from virt_ova.errors import DiskError, PlanError, TargetError
 from virt_ova.findings import Finding
-from virt_ova.ovf.references import drive_files
+from virt_ova.osinfo import known_guests
+from virt_ova.ovf.envelope import VirtualSystem
+from virt_ova.ovf.references import drive_files, walk
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
 from virt_ova.plan.eulas import check_eulas
 from virt_ova.plan.from_ovf import make_plan
@@ -73,6 +75,7 @@ def plan_install(
         files={file.id: _file_source(file, fills_drive=file.id in in_drives) for file in package.files},
         host=host or HostCapabilities(),
         options=options or InstallOptions(),
+        guests=known_guests(each.os for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)),
     )
 
 

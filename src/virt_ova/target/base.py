@@ -198,7 +198,9 @@ class Target(Protocol):
             sizes: bytes that each transfer's image will need, by transfer id.
 
         Raises:
-            TargetError: a name is taken (``E_EXISTS``), a network or pool is missing (``E_NETWORK``, ``E_POOL``).
+            PlanError: the target does not have the hardware (``E_PLAN_HARDWARE``).
+            TargetError: a name or MAC address is taken (``E_EXISTS``, ``E_MAC``), a network or pool is missing
+                (``E_NETWORK``, ``E_POOL``).
             SpaceError: not enough room (``E_SPACE``).
         """
 

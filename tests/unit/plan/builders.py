@@ -19,6 +19,7 @@ from virt_ova.ovf.envelope import (
     VirtualSystemCollection,
 )
 from virt_ova.plan.from_ovf import make_plan
+from virt_ova.plan.guest import Guest
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource, VolumeSource
 from virt_ova.plan.machine import Connection, ConnectionKind, Cpus, Firmware, Machine
@@ -99,6 +100,7 @@ def plan_of(
     options: InstallOptions | None = None,
     disks: Mapping[str, DiskSource] | None = None,
     files: Mapping[str, DiskSource] | None = None,
+    guests: Mapping[OperatingSystem, Guest] | None = None,
 ) -> InstallPlan:
     """The plan for a descriptor, or for a system in an envelope of its own."""
     whole = envelope(descriptor) if isinstance(descriptor, VirtualSystem) else descriptor
@@ -109,6 +111,7 @@ def plan_of(
         files=files or {},
         host=host,
         options=options or InstallOptions(),
+        guests=guests or {},
     )
 
 

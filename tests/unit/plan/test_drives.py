@@ -111,7 +111,7 @@ def test_controllers_of_one_bus_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("subtypes", "reason"),
-    [("ahci", ""), ("vmware.sata.ahci", ""), ("", ""), ("nvme", "libvirt cannot emulate NVMe" + ANY)],
+    [("ahci", ""), ("vmware.sata.ahci", ""), ("", ""), ("nvme", "the host cannot emulate NVMe" + ANY)],
 )
 def test_other_storage(subtypes: str, reason: str) -> None:
     controller = item(ResourceType.OTHER_STORAGE, "3", subtypes=subtypes, element_name="storage")

@@ -231,12 +231,22 @@ def test_a_drive_without_its_image_is_an_error() -> None:
     assert str(caught.value) == "drive 'disk0' is filled by transfer 'gone', which has no image"
 
 
-def test_libvirt_has_no_nvme() -> None:
-    with pytest.raises(PlanError) as caught:
-        domain_xml(machine(drives=(disk(Bus.NVME),)), sources=SOURCES)
-    assert caught.value.code == "E_PLAN_HARDWARE"
-    assert str(caught.value) == "drive 'disk0' is on an NVMe bus, which libvirt cannot emulate"
-    assert caught.value.hint == "Put it on sata or virtio."
+def test_each_nvme_disk_has_a_controller_with_a_serial_number() -> None:
+    domain = ET.fromstring(domain_xml(machine(drives=(disk(Bus.NVME),)), sources=SOURCES))  # noqa: S314 - made here
+    assert [target.attrib for target in domain.iter("target") if "bus" in target.attrib] == [
+        {"dev": "nvme0n1", "bus": "nvme"}
+    ]
+    controller = domain.find("devices/controller[@type='nvme']")
+    assert controller is not None
+    assert (controller.get("index"), controller.findtext("serial")) == ("0", "nvme0")
+
+
+def test_libosinfos_identifier_stands_where_others_look_for_it() -> None:
+    known = machine(libosinfo_id="http://debian.org/debian/11")
+    domain = ET.fromstring(domain_xml(known, sources=SOURCES))  # noqa: S314 - made here
+    system = domain.find("metadata/{http://libosinfo.org/xmlns/libvirt/domain/1.0}libosinfo/*")
+    assert system is not None
+    assert system.attrib == {"id": "http://debian.org/debian/11"}
 
 
 def test_a_linked_image_has_its_whole_chain_and_the_package_keeps_its_owner() -> None:

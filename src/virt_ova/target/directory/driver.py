@@ -105,6 +105,7 @@ class DirectoryTarget:
             firmware=_bootable_firmware(),
             secure_boot=find_firmware("q35", secure_boot=True) is not None,
             devices=device_names(EMULATOR),
+            has_nvme=True,
         )
 
     def check(self, plan: InstallPlan, sizes: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
-from virt_ova.target.libvirt import capabilities, domain, hostexpand, link, network, volume
+from virt_ova.target.libvirt import capabilities, domain, hardware, hostexpand, link, network, volume
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
@@ -87,6 +87,8 @@ class LibvirtTarget:
             if domain.domain_exists(self._connection, machine.name):
                 raise domain.name_taken(machine.name)
             network.check_networks(machine, networks, self._uri)
+            hardware.check_hardware(self._connection, machine, uri=self._uri)
+        hardware.check_addresses(self._connection, plan.machines)
         for transfer in plan.transfers:
             name = check_file_name(transfer.image_name, "the volume name")
             if self._pool is not None and volume.find_volume(self._pool, name) is not None:
