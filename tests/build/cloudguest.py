@@ -50,7 +50,7 @@ def build_cloud_guest(cache: Path = image.DEFAULT_CACHE) -> Path:
     """
     vmdk = cache / f"cloud-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}.vmdk"
     if not vmdk.exists():
-        grub = fetch_parts("bios", cache).grub
+        (grub,) = fetch_parts("bios", cache).loaders
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             raw = _make_raw(_root_tree(Path(scratch, "root")), grub, Path(scratch))
             image._compress(raw, Path(scratch, "disk.vmdk")).rename(vmdk)

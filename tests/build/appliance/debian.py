@@ -8,11 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.build.appliance.spec import FirmwareName
 from tests.build.appliance.tools import run
 
 _KERNEL = "linux-image-amd64"
 _BUSYBOX = "busybox-static"
-_GRUB: Mapping[str, str] = {"bios": "grub-pc-bin", "efi": "grub-efi-amd64-bin"}
+_LOADERS: Mapping[FirmwareName, tuple[str, ...]] = {
+    "bios": ("grub-pc-bin",),
+    "efi": ("grub-efi-amd64-bin",),
+    "secure-boot": ("grub-efi-amd64-signed", "shim-signed"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,25 +26,25 @@ class Parts:
 
     kernel: Path
     busybox: Path
-    grub: Path
+    loaders: tuple[Path, ...]
 
     @property
-    def versions(self) -> tuple[str, str, str]:
+    def versions(self) -> tuple[str, ...]:
         """What the parts are, with versions."""
-        return self.kernel.name, self.busybox.name, self.grub.name
+        return tuple(part.name for part in (self.kernel, self.busybox, *self.loaders))
 
 
-def fetch_parts(firmware: str, cache: Path) -> Parts:
+def fetch_parts(firmware: FirmwareName, cache: Path) -> Parts:
     """The packages that a disk booted by `firmware` is made of, newest versions, downloaded only once each."""
-    grub = _GRUB[firmware]
-    stanzas = _candidates((_KERNEL, _BUSYBOX, grub))
+    loaders = _LOADERS[firmware]
+    stanzas = _candidates((_KERNEL, _BUSYBOX, *loaders))
     kernel = re.search(r"^Depends: (linux-image-\S+) \(= (\S+)\)", stanzas[_KERNEL], re.MULTILINE)
     if kernel is None:
         raise RuntimeError(f"{_KERNEL} names no kernel package:\n{stanzas[_KERNEL]}")
     return Parts(
         kernel=_unpack(kernel[1], kernel[2], cache),
         busybox=_unpack(_BUSYBOX, _version(stanzas[_BUSYBOX]), cache),
-        grub=_unpack(grub, _version(stanzas[grub]), cache),
+        loaders=tuple(_unpack(loader, _version(stanzas[loader]), cache) for loader in loaders),
     )
 
 

@@ -26,6 +26,8 @@ _CONTROLLERS: Mapping[ControllerName, tuple[int, str]] = {
     "lsilogicsas": (6, "lsilogicsas"),
     "buslogic": (6, "buslogic"),
     "VirtualSCSI": (6, "VirtualSCSI"),
+    "NVMe": (20, "vmware.nvme.controller"),
+    "virtio": (6, "virtio"),
 }
 """Resource type and subtype."""
 
@@ -46,7 +48,11 @@ def write_descriptor(spec: ApplianceSpec, *, disk_name: str, disk_size_bytes: in
 
 def _fill_hardware(hardware: etree._Element, spec: ApplianceSpec) -> None:
     _one(hardware, "ovf:System/vssd:VirtualSystemIdentifier").text = spec.name
-    _one(hardware, "vmw:Config[@vmw:key='firmware']").set(f"{{{_VMW}}}value", spec.disk.firmware)
+    firmware = _one(hardware, "vmw:Config[@vmw:key='firmware']")
+    firmware.set(f"{{{_VMW}}}value", "efi" if spec.disk.is_efi else "bios")
+    if spec.disk.firmware == "secure-boot":
+        attributes = {f"{{{_VMW}}}key": "bootOptions.efiSecureBootEnabled", f"{{{_VMW}}}value": "true"}
+        firmware.addprevious(etree.Element(firmware.tag, {f"{{{_OVF}}}required": "false", **attributes}))
     _one(hardware, "ovf:Item[rasd:ResourceType='3']/rasd:VirtualQuantity").text = str(spec.cpus)
     _one(hardware, "ovf:Item[rasd:ResourceType='4']/rasd:VirtualQuantity").text = str(spec.memory_mib)
     _one(hardware, "ovf:Item[rasd:ResourceType='10']/rasd:ResourceSubType").text = spec.nic

@@ -13,6 +13,7 @@ import re
 import shutil
 import struct
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -78,13 +79,13 @@ def _make_raw(spec: DiskSpec, parts: Parts, scratch: Path, cache: Path) -> Path:
     with raw.open("wb") as disk:
         disk.truncate(spec.capacity_mib * _MIB)
     partitions: tuple[_Partition, ...]
-    if spec.firmware == "efi":
+    if spec.is_efi:
         system = _Partition(type=_PARTITION_TYPE_ESP, start_mib=1, size_mib=15)
-        _write_esp(raw, system, parts.grub, scratch)
+        _write_esp(raw, system, _efi_files(parts, scratch), scratch)
         partitions = (system, _Partition(type=_PARTITION_TYPE_LINUX, start_mib=16, size_mib=spec.capacity_mib - 16))
     else:
         partitions = (_Partition(type=_PARTITION_TYPE_LINUX, start_mib=1, size_mib=spec.capacity_mib - 1),)
-        _write_bios_grub(raw, parts.grub, scratch)
+        _write_bios_grub(raw, parts.loaders[0], scratch)
     _write_partition_table(raw, partitions)
     _write_root(raw, partitions[-1], _root_tree(spec, parts, scratch / "root", cache))
     return raw
@@ -105,12 +106,26 @@ def _write_bios_grub(raw: Path, grub: Path, scratch: Path) -> None:
         disk.write(boot[:440].ljust(_SECTOR_BYTES, b"\0") + core.read_bytes())
 
 
-def _write_esp(raw: Path, partition: _Partition, grub: Path, scratch: Path) -> None:
-    loader = _grub_image("x86_64-efi", grub, scratch)
+def _efi_files(parts: Parts, scratch: Path) -> dict[str, Path]:
+    """What stands in ``EFI`` of the system partition. Debian's signed GRUB reads ``EFI/debian/grub.cfg``."""
+    if len(parts.loaders) == 1:
+        return {"BOOT/BOOTX64.EFI": _grub_image("x86_64-efi", parts.loaders[0], scratch)}
+    grub, shim = parts.loaders
+    first = scratch / "signed.cfg"
+    first.write_text(_GRUB_FIRST + "configfile $prefix/grub.cfg\n")
+    return {
+        "BOOT/BOOTX64.EFI": shim / "usr/lib/shim/shimx64.efi.signed",
+        "BOOT/grubx64.efi": grub / "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+        "debian/grub.cfg": first,
+    }
+
+
+def _write_esp(raw: Path, partition: _Partition, files: Mapping[str, Path], scratch: Path) -> None:
     esp = scratch / "esp.img"
     run("mkfs.vfat", "-C", "-i", "0a70a00a", esp, str(partition.size_mib * 1024))
-    run("mmd", "-i", esp, "::/EFI", "::/EFI/BOOT")
-    run("mcopy", "-m", "-i", esp, loader, "::/EFI/BOOT/BOOTX64.EFI")
+    run("mmd", "-i", esp, "::/EFI", "::/EFI/BOOT", "::/EFI/debian")
+    for name, file in files.items():
+        run("mcopy", "-m", "-i", esp, file, f"::/EFI/{name}")
     with raw.open("r+b") as disk:
         disk.seek(partition.start_mib * _MIB)
         disk.write(esp.read_bytes())

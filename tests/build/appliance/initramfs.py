@@ -18,7 +18,7 @@ _DRIVERS = (
     *("sym53c8xx", "mptspi", "mptsas", "vmw_pvscsi", "BusLogic", "sd_mod", "sr_mod"),
     *("e1000", "e1000e", "pcnet32", "vmxnet3", "8139cp", "virtio_net"),
     "virtio_console",
-    *("crc32c_generic", "ext4", "isofs"),
+    *("crc32c_generic", "ext4", "isofs", "efivarfs"),
 )
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 _FOLDERS = ("bin", "dev", "drivers")

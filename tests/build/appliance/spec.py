@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-FirmwareName: TypeAlias = Literal["bios", "efi"]
-ControllerName: TypeAlias = Literal["ide", "AHCI", "lsilogic", "lsilogicsas", "buslogic", "VirtualSCSI"]
-"""A controller, as VMware's ``rasd:ResourceSubType`` names it; ``ide`` has none, ``AHCI`` is ``vmware.sata.ahci``."""
+FirmwareName: TypeAlias = Literal["bios", "efi", "secure-boot"]
+"""``secure-boot`` is EFI that starts Debian's signed loaders and kernel, and is asked to refuse others."""
+
+ControllerName: TypeAlias = Literal[
+    "ide", "AHCI", "lsilogic", "lsilogicsas", "buslogic", "VirtualSCSI", "NVMe", "virtio"
+]
+"""A controller, as VMware's ``rasd:ResourceSubType`` names it; ``ide`` has none, ``AHCI`` is ``vmware.sata.ahci``,
+``NVMe`` is ``vmware.nvme.controller``, and ``virtio`` is QEMU's word for its SCSI controller."""
 
 _EFI_MEMORY_MIB = 512
 
@@ -29,6 +34,11 @@ class DiskSpec:
     without_drivers: frozenset[str] = frozenset()
     agent: bool = False
     panics: bool = False
+
+    @property
+    def is_efi(self) -> bool:
+        """Whether EFI boots it."""
+        return self.firmware != "bios"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,5 +62,5 @@ class ApplianceSpec:
     memory_mib: int = 256
 
     def __post_init__(self) -> None:
-        if self.disk.firmware == "efi" and self.memory_mib < _EFI_MEMORY_MIB:
+        if self.disk.is_efi and self.memory_mib < _EFI_MEMORY_MIB:
             raise ValueError(f"{self.memory_mib} MiB of memory: EFI needs {_EFI_MEMORY_MIB}")
