@@ -161,7 +161,7 @@ def _channel(item: Item, berths: Berths) -> int:
     """0 or 1, for IDE: the Address if it says so, else the turn."""
     if item.address in {"0", "1"}:
         return int(item.address)
-    return sum(berth.home.bus is Bus.IDE for berth in berths.by_id.values()) % 2
+    return sum(berth.home.bus is Bus.IDE and berth.index is not None for berth in berths.by_id.values()) % 2
 
 
 def _wanted(item: Item, berth: Berth | None) -> tuple[int | None, int | None]:

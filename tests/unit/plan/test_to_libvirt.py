@@ -242,8 +242,7 @@ def test_each_nvme_disk_has_a_controller_with_a_serial_number() -> None:
 
 
 def test_libosinfos_identifier_stands_where_others_look_for_it() -> None:
-    known = machine(libosinfo_id="http://debian.org/debian/11")
-    domain = ET.fromstring(domain_xml(known, sources=SOURCES))  # noqa: S314 - made here
+    domain = written(machine(libosinfo_id="http://debian.org/debian/11"))
     system = domain.find("metadata/{http://libosinfo.org/xmlns/libvirt/domain/1.0}libosinfo/*")
     assert system is not None
     assert system.attrib == {"id": "http://debian.org/debian/11"}
