@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from virt_ova.package.package import Package, PackageDisk, PackageFile, open_package
     from virt_ova.package.verify import Signer, Trust, VerifyReport
     from virt_ova.plan.host import HostCapabilities
-    from virt_ova.plan.machine import Connection, ConnectionKind, Machine
-    from virt_ova.plan.options import InstallOptions
+    from virt_ova.plan.machine import Bus, Connection, ConnectionKind, Machine
+    from virt_ova.plan.options import InstallOptions, MachineStyle
     from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan
     from virt_ova.policy import TrustAnchor, TrustPolicy
     from virt_ova.progress import Monitor
@@ -58,8 +58,8 @@ _HOMES: Final = {
     "package.package": "Package PackageDisk PackageFile open_package",
     "package.verify": "Signer Trust VerifyReport",
     "plan.host": "HostCapabilities",
-    "plan.machine": "Connection ConnectionKind Machine",
-    "plan.options": "InstallOptions",
+    "plan.machine": "Bus Connection ConnectionKind Machine",
+    "plan.options": "InstallOptions MachineStyle",
     "plan.plan": "DiskMode ImageFormat InstallPlan",
     "policy": "TrustAnchor TrustPolicy",
     "progress": "Monitor",
@@ -74,6 +74,7 @@ _HOMES: Final = {
 
 __all__ = [
     "BootReport",
+    "Bus",
     "Connection",
     "ConnectionKind",
     "ConvertResult",
@@ -92,6 +93,7 @@ __all__ = [
     "InstalledNetwork",
     "InstalledVolume",
     "Machine",
+    "MachineStyle",
     "Monitor",
     "Package",
     "PackageDisk",

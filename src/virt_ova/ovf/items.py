@@ -121,7 +121,7 @@ def _read_item(reading: Reading, element: Element, host_paths: Mapping[str, str]
             element_name=fields.one("ElementName"),
             quantity=_quantity(reading, fields, resource_type, bound),
             parent="" if parent in _NO_PARENT else parent,
-            address=fields.one("Address"),
+            address=fields.one("Address") or fields.one("MACAddress"),
             address_on_parent=fields.one("AddressOnParent"),
             host_resources=_host_resources(reading, fields, host_paths),
             connections=fields.all("Connection"),

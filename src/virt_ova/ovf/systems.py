@@ -150,4 +150,11 @@ class Systems:
         hardware = [read_hardware(self._reading, child, self._host_paths) for child in found]
         if not hardware:
             self._reading.note("OVF_NO_HARDWARE", "the system has no virtual hardware", element.where)
-        return tuple(replace(section, config={**hints, **section.config}) for section in hardware)
+        return tuple(
+            replace(
+                section,
+                config={**hints, **section.config},
+                items=vendor.with_vbox_addresses(section.items, element),
+            )
+            for section in hardware
+        )

@@ -1,7 +1,8 @@
 """What single products do in their own way, where it is more than a name.
 
 oVirt (and virt-v2v for it) refers to images by path instead of by id; oVirt and VirtualBox say the firmware in elements
-of their own. Such words are put where the rest of the program looks for them; nothing else is taken from them.
+of their own, and VirtualBox the addresses of network adapters. Such words are put where the rest of the program looks
+for them; nothing else is taken from them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from virt_ova.ovf.envelope import Envelope, VirtualHardware, VirtualSystem, VirtualSystemCollection
+from virt_ova.ovf.envelope import (
+    Envelope,
+    Item,
+    ResourceType,
+    VirtualHardware,
+    VirtualSystem,
+    VirtualSystemCollection,
+)
 from virt_ova.ovf.names import OVF_0_9, OVF_OVIRT, VBOX, VMW, XENOVF
 from virt_ova.ovf.reading import Reading
 from virt_ova.ovf.xml import Document, Element
@@ -49,6 +57,28 @@ def firmware_hints(reading: Reading, system: Element) -> dict[str, str]:
             for firmware in _named(hardware.children, "Firmware"):
                 hints["vbox.firmware"] = firmware.attributes.get(("", "type"), "").strip()
     return hints
+
+
+def with_vbox_addresses(items: tuple[Item, ...], system: Element) -> tuple[Item, ...]:
+    """`items`, the network adapters among them with the addresses of those that are enabled in VirtualBox's settings.
+
+    The settings have them by slot and the items in the same order; where the numbers differ, nothing is certain.
+    """
+    machine = vbox_machine(system)
+    found = [
+        (adapter.attributes.get(("", "slot"), ""), adapter.attributes.get(("", "MACAddress"), ""))
+        for hardware in _named(machine.children if machine else (), "Hardware")
+        for network in _named(hardware.children, "Network")
+        for adapter in _named(network.children, "Adapter")
+        if adapter.attributes.get(("", "enabled")) == "true"
+    ]
+    addresses = iter([address for _, address in sorted(found)])
+    if len(found) != sum(item.resource_type == ResourceType.ETHERNET for item in items):
+        return items
+    return tuple(
+        replace(item, address=item.address or next(addresses)) if item.resource_type == ResourceType.ETHERNET else item
+        for item in items
+    )
 
 
 def is_ovirt_field(reading: Reading, element: Element) -> bool:

@@ -90,8 +90,7 @@ def plan_nics(
     around: Circumstances,
     ledger: Ledger,
 ) -> tuple[Nic, ...]:
-    """The network interfaces among `items`, in their order, plugged into `networks` by the package's name, else as is the
-    host's default.
+    """The network interfaces among `items`, in order, plugged into `networks` by the package's name, else the default.
 
     Raises:
         PlanError: the host has no such model (``E_OPTION``), or an address to be kept is nobody's (``E_MAC``).

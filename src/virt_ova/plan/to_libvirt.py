@@ -43,6 +43,13 @@ UNIT_ADDRESSED_SCSI = frozenset({"lsilogic", "am53c974", "dc390", "ncr53c90"})
 """SCSI models whose drives libvirt tells apart by unit; on all others each drive is a target of its own, because QEMU's
 pvscsi and mptsas1068 have one logical unit per target (libvirt, ``qemuBuildDiskDeviceProps``)."""
 
+_NEEDS_WWN = "lsisas1068"
+"""SCSI model whose drives need a world wide name: by it QEMU's mptsas1068 makes up their SAS addresses, and where there
+is none Linux (mptsas) finds no drive."""
+
+_LOCAL_WWN = 0x3 << 60
+"""A name that is assigned locally (NAA 3)."""
+
 _DEVICE_LETTERS = {
     Bus.IDE: "hd",
     Bus.SATA: "sd",
@@ -187,6 +194,8 @@ def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, Volume
     for drive in machine.drives:
         disk = _add_disk(devices, drive, source_of(drive, sources))
         SubElement(disk, "target", {"dev": _device_name(drive, counts), "bus": drive.bus})
+        if wwn := wwn_of(drive, machine):
+            _add_text(disk, "wwn", wwn)
         if drive.boot_order is not None:
             SubElement(disk, "boot", {"order": str(drive.boot_order)})
         is_spared = drive.kind is DriveKind.FLOPPY and not keeps_writes  # libvirt throws away what disks write, no more
@@ -198,6 +207,14 @@ def _add_drives(devices: Element, machine: Machine, sources: Mapping[str, Volume
         elif drive.shared:
             SubElement(disk, "shareable")
         _add_address(disk, drive, models.get(drive.controller, ""))
+
+
+def wwn_of(drive: Drive, machine: Machine) -> str:
+    """World wide name of the drive, 16 hex digits, unlike those of the machine's others; empty when it needs none."""
+    models = {each.index: each.model for each in machine.controllers if each.bus is drive.bus}
+    if drive.bus is not Bus.SCSI or models.get(drive.controller) != _NEEDS_WWN:
+        return ""
+    return f"{_LOCAL_WWN + (drive.controller << 8) + drive.unit + 1:016x}"
 
 
 def source_of(drive: Drive, sources: Mapping[str, VolumeSource]) -> VolumeSource | None:

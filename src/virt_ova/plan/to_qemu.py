@@ -15,7 +15,7 @@ from virt_ova.errors import PlanError
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, FirmwareKind, Machine, Nic
 from virt_ova.plan.nics import MADE
-from virt_ova.plan.to_libvirt import AGENT_PORT, IDE_UNITS_PER_CHANNEL, source_of
+from virt_ova.plan.to_libvirt import AGENT_PORT, IDE_UNITS_PER_CHANNEL, source_of, wwn_of
 from virt_ova.text import quoted
 from virt_ova.units import MIB
 
@@ -191,6 +191,8 @@ def _drives(machine: Machine, sources: Mapping[str, VolumeSource], settings: Qem
             options.append(f"drive=drive{number}")
         if drive.shared:
             options.append("share-rw=on")
+        if wwn := wwn_of(drive, machine):
+            options.append(f"wwn=0x{wwn}")
         if drive.boot_order is not None:
             options.append(f"bootindex={drive.boot_order}")
         yield from ("-device", ",".join(options))

@@ -19,7 +19,7 @@ from tests.unit.ovf.documents import (
 )
 from virt_ova.errors import DescriptorError
 from virt_ova.ovf import hardware, vendor
-from virt_ova.ovf.envelope import Network, OperatingSystem, Product, ResourceType, VirtualSystemCollection
+from virt_ova.ovf.envelope import Envelope, Network, OperatingSystem, Product, ResourceType, VirtualSystemCollection
 from virt_ova.ovf.reader import read_envelope
 
 OVF_1 = "http://schemas.dmtf.org/ovf/envelope/1"
@@ -377,6 +377,38 @@ def test_ovirt_fields_can_be_looked_at() -> None:
 def test_virtualbox_says_the_firmware_in_its_settings(inside: str, kind: str, is_stated: bool) -> None:  # noqa: FBT001 - a parameter
     found = hardware.firmware(only_hardware(read_envelope(vbox(MACHINE.format(inside)))))
     assert (found.kind, found.is_stated) == (kind, is_stated)
+
+
+def addresses(read: Envelope) -> list[str]:
+    return [each.address for each in only_hardware(read).items if each.resource_type == ResourceType.ETHERNET]
+
+
+@pytest.mark.parametrize(
+    ("adapters", "found"),
+    [
+        ('<Adapter slot="0" enabled="true" MACAddress="0800270000AA"/>', ["0800270000AA"]),
+        (
+            '<Adapter slot="1" enabled="true" MACAddress="0800270000AA"/><Adapter slot="0" MACAddress="080027000000"/>',
+            ["0800270000AA"],
+        ),
+        ('<Adapter slot="0" enabled="true"/>', [""]),
+        ('<Adapter slot="0" enabled="true" MACAddress="A"/><Adapter slot="1" enabled="true" MACAddress="B"/>', [""]),
+        ("", [""]),
+    ],
+    ids=["one", "the enabled one", "none", "more than items", "no adapters"],
+)
+def test_virtualbox_says_the_addresses_in_its_settings(adapters: str, found: list[str]) -> None:
+    settings = MACHINE.format(f"<Hardware><Network>{adapters}</Network></Hardware>")
+    data = vbox(settings).replace(b"</VirtualHardwareSection>", item(10, "n").encode() + b"</VirtualHardwareSection>")
+    assert addresses(read_envelope(data)) == found
+
+
+def test_ovirt_has_a_field_of_its_own_for_an_address() -> None:
+    data = vbox("").replace(
+        b"</VirtualHardwareSection>",
+        item(10, "n", "<rasd:MACAddress>00:1a:4a:16:01:51</rasd:MACAddress>").encode() + b"</VirtualHardwareSection>",
+    )
+    assert addresses(read_envelope(data)) == ["00:1a:4a:16:01:51"]
 
 
 def test_xenserver() -> None:

@@ -231,6 +231,27 @@ def test_a_drive_without_its_image_is_an_error() -> None:
     assert str(caught.value) == "drive 'disk0' is filled by transfer 'gone', which has no image"
 
 
+def test_drives_on_an_lsisas1068_have_names_of_their_own_and_no_others_have() -> None:
+    controllers = (
+        Controller(bus=Bus.SCSI, index=0, model="vmpvscsi"),
+        Controller(bus=Bus.SCSI, index=1, model="lsisas1068"),
+        Controller(bus=Bus.SATA, index=1),
+    )
+    drives = (
+        disk(Bus.SCSI, id="a", controller=0),
+        disk(Bus.SATA, id="b", controller=1),
+        disk(Bus.SCSI, id="c", controller=1),
+        disk(Bus.SCSI, id="d", controller=1, unit=7),
+    )
+    domain = written(machine(drives=drives, controllers=controllers))
+    assert [each.findtext("wwn") for each in domain.iter("disk")] == [
+        None,
+        None,
+        "3000000000000101",
+        "3000000000000108",
+    ]
+
+
 def test_each_nvme_disk_has_a_controller_with_a_serial_number() -> None:
     domain = ET.fromstring(domain_xml(machine(drives=(disk(Bus.NVME),)), sources=SOURCES))  # noqa: S314 - made here
     assert [target.attrib for target in domain.iter("target") if "bus" in target.attrib] == [
