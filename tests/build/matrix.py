@@ -25,7 +25,7 @@ from tests.build.appliance import ApplianceSpec, DiskSpec, build_appliance
 from tests.build.appliance.spec import ControllerName, FirmwareName
 from virt_ova.package.package import open_package
 from virt_ova.plan.machine import Machine
-from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.stories.install import InstallResult, install, plan_install
 from virt_ova.target.directory.domain import stop
 from virt_ova.target.registry import open_target
@@ -41,10 +41,10 @@ _DRIVER_OF: Final[dict[ControllerName, str]] = {
     "buslogic": "BusLogic",
     "VirtualSCSI": "vmw_pvscsi",
     "NVMe": "nvme",
-    "virtio": "virtio_scsi",
+    "virtio": "virtio_scsi virtio_blk",
 }
 _OF_CD_DRIVES: Final = frozenset({"ata_piix", "ahci"})
-_ALL_DRIVERS: Final = frozenset({*_DRIVER_OF.values(), "virtio_blk", "sym53c8xx"})
+_ALL_DRIVERS: Final = frozenset({*" ".join(_DRIVER_OF.values()).split(), "sym53c8xx"})
 _MEMORY_MIB: Final = 512
 _UNDEFINE: Final = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_TPM
 
@@ -59,7 +59,7 @@ class Cell:
     @property
     def spec(self) -> ApplianceSpec:
         """The package."""
-        own = {_DRIVER_OF[self.controller]}
+        own = set(_DRIVER_OF[self.controller].split())
         return ApplianceSpec(
             name=f"hardware-{self.firmware}-{self.controller.lower()}",
             disk=DiskSpec(firmware=self.firmware, without_drivers=_ALL_DRIVERS - _OF_CD_DRIVES - own),
@@ -85,10 +85,18 @@ class Seen:
     evidence: str
 
 
-def try_cell(cell: Cell, uri: str, *, seconds: float, scratch: Path, pool: str | None = None) -> Seen:
+def try_cell(
+    cell: Cell,
+    uri: str,
+    *,
+    seconds: float,
+    scratch: Path,
+    pool: str | None = None,
+    machine: MachineStyle = MachineStyle.AUTO,
+) -> Seen:
     """Build the package, install it on `uri` as the planner likes, watch its start for `seconds`, remove it."""
     ova = build_appliance(scratch / f"{cell.spec.name}.ova", cell.spec)
-    options = InstallOptions(pool=pool, virt_type="qemu", start=True, wait_boot_seconds=seconds)
+    options = InstallOptions(pool=pool, virt_type="qemu", machine=machine, start=True, wait_boot_seconds=seconds)
     with open_package(ova) as package:
         with closing(open_target(uri, pool=pool)) as target:
             plan = plan_install(package, options, host=target.capabilities)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.build.matrix import CONTROLLERS, FIRMWARE, Cell, Seen, driver_seen, is_secure, try_cell
+from virt_ova.plan.options import MachineStyle
 
 SECONDS = 900
 ALWAYS = {
@@ -24,9 +25,9 @@ CHOSEN = {
     ("efi", "ide"): ("pc, ide", "ata_piix"),
     ("bios", "lsilogicsas"): ("pc, scsi lsisas1068", "mptsas"),
     ("bios", "VirtualSCSI"): ("pc, scsi vmpvscsi", "vmw_pvscsi"),
-    ("bios", "virtio"): ("pc, scsi virtio-scsi", "virtio-pci"),
-    ("efi", "virtio"): ("q35, scsi virtio-scsi", "virtio-pci"),
-    ("secure-boot", "virtio"): ("q35, scsi virtio-scsi", "virtio-pci"),
+    ("bios", "virtio"): ("pc, scsi virtio-scsi", "virtio_scsi"),
+    ("efi", "virtio"): ("q35, scsi virtio-scsi", "virtio_scsi"),
+    ("secure-boot", "virtio"): ("q35, scsi virtio-scsi", "virtio_scsi"),
     ("bios", "NVMe"): ("pc, nvme", "nvme"),
     ("efi", "NVMe"): ("q35, nvme", "nvme"),
     ("secure-boot", "NVMe"): ("q35, nvme", "nvme"),
@@ -45,6 +46,20 @@ def test_a_package_boots_on_what_is_chosen_for_it(cell: Cell, tmp_path: Path, re
         pytest.skip("only with --long")
     seen = try_cell(cell, f"dir:{tmp_path / 'machines'}", seconds=SECONDS, scratch=tmp_path)
     _check(cell, seen)
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_a_guest_of_virtio_boots_from_virtio_when_that_is_asked_for(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if not request.config.getoption("--long"):
+        pytest.skip("only with --long")
+    cell = Cell(firmware="efi", controller="virtio")
+    uri = f"dir:{tmp_path / 'machines'}"
+    seen = try_cell(cell, uri, seconds=SECONDS, scratch=tmp_path, machine=MachineStyle.VIRTIO)
+    assert "login:" in seen.evidence
+    assert (seen.chosen, driver_seen(seen.evidence)) == ("q35, virtio", "virtio_blk")
+    assert "network driver: virtio_net" in seen.evidence
 
 
 def _check(cell: Cell, seen: Seen) -> None:

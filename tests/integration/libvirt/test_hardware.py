@@ -79,6 +79,14 @@ def test_the_host_has_a_tpm_where_swtpm_is_installed_whole(target: LibvirtTarget
     assert not target.capabilities.has_nvme
 
 
+def test_a_machine_with_a_tpm_starts_and_takes_its_secrets_along(target: LibvirtTarget, daemon: Daemon) -> None:
+    domain = target.define(replace(machine(transfer="", chipset="q35", firmware=FirmwareKind.EFI), has_tpm=True), {})
+    domain.start()
+    assert "<tpm model='tpm-crb'>" in daemon.connection.lookupByName("box").XMLDesc(0)
+    domain.discard()
+    assert daemon.connection.listAllDomains(0) == []
+
+
 def with_mac(name: str, mac: str = MAC) -> Machine:
     one = machine(name, transfer="")
     return replace(one, nics=(replace(one.nics[0], mac=mac),))
