@@ -16,7 +16,7 @@ SECONDS = 900
 ALWAYS = {
     ("bios", "lsilogic"),
     ("bios", "VirtualSCSI"),
-    ("efi", "lsilogicsas"),
+    ("bios", "lsilogicsas"),
     ("efi", "NVMe"),
     ("secure-boot", "VirtualSCSI"),
 }

@@ -4,8 +4,8 @@ import pytest
 
 from virt_ova.cli.options import add_install_options, default_uri, install_options
 from virt_ova.cli.parser import UsageError
-from virt_ova.plan.machine import Connection, ConnectionKind
-from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.machine import Bus, Connection, ConnectionKind
+from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import DiskMode, ImageFormat
 
 
@@ -23,12 +23,17 @@ def test_everything_said() -> None:
     assert options(
         "--name", "web", "--pool", "fast", "--disk-mode", "transplant", "--format", "raw",
         "--deployment-option", "small", "--virt-type", "kvm", "--network", "LAN=bridge:br0",
+        "--machine", "virtio", "--disk-bus", "nvme", "--nic-model", "e1000e", "--keep-mac",
     ) == InstallOptions(
         name="web",
         pool="fast",
         disk_mode=DiskMode.TRANSPLANT,
         image_format=ImageFormat.RAW,
         deployment_option="small",
+        machine=MachineStyle.VIRTIO,
+        disk_bus=Bus.NVME,
+        nic_model="e1000e",
+        keep_mac=True,
         virt_type="kvm",
         networks={"LAN": Connection(kind=ConnectionKind.BRIDGE, name="br0")},
     )  # fmt: skip

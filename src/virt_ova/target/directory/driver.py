@@ -30,6 +30,7 @@ from virt_ova.plan.to_qemu import QemuSettings, qemu_command
 from virt_ova.target.base import Volume
 from virt_ova.target.directory.domain import CONSOLE, RUNNING_FILES, SCRIPT_FILE, FolderDomain, daemon_options
 from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder_exists
+from virt_ova.target.directory.hardware import check_hardware
 from virt_ova.target.directory.script import run_script
 from virt_ova.target.directory.sockets import AGENT_SOCKET, listening
 from virt_ova.target.emulator import device_names, kvm_runs
@@ -115,7 +116,7 @@ class DirectoryTarget:
             if os.path.lexists(folder):
                 raise folder_exists(folder)
             _check_networks(machine)
-            _firmware_of(machine)
+            check_hardware(machine, self.capabilities, _completed(QemuSettings(serial="null"), _firmware_of(machine)))
             images = {drive.transfer: machine.name for drive in machine.drives if drive.transfer}
             self._machine_of = images | self._machine_of
         for transfer in plan.transfers:
@@ -285,14 +286,18 @@ def _command(
         key: VolumeSource(image_format=volume.image_format, path=volume.path_from(machine.name))
         for key, volume in volumes.items()
     }
+    return qemu_command(machine, sources=sources, settings=_completed(settings, firmware))
+
+
+def _completed(settings: QemuSettings, firmware: EfiFirmware | None) -> QemuSettings:
+    """`settings` with the emulator and the firmware."""
     own_variables = VARIABLES_FILE if settings.keeps_writes or firmware is None else str(firmware.variables)
-    complete = replace(
+    return replace(
         settings,
         binary=EMULATOR,
         firmware_code=str(firmware.code) if firmware else "",
         firmware_vars=own_variables if firmware else "",
     )
-    return qemu_command(machine, sources=sources, settings=complete)
 
 
 def _daemon_command(

@@ -1,0 +1,32 @@
+"""Whether QEMU here has the hardware of a machine, asked before anything is made."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from virt_ova.errors import PlanError
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.inputs import VolumeSource
+from virt_ova.plan.machine import Machine
+from virt_ova.plan.to_qemu import QemuSettings, qemu_command
+from virt_ova.text import quoted
+
+_SOME_IMAGE = VolumeSource(image_format="raw", path="image-to-be-made")
+
+
+def check_hardware(machine: Machine, host: HostCapabilities, settings: QemuSettings) -> None:
+    """Refuse a machine that has no command line here, or one with a device that QEMU does not have.
+
+    Raises:
+        PlanError: see `virt_ova.plan.to_qemu.qemu_command`; a device is missing (``E_PLAN_HARDWARE``).
+    """
+    sources = {drive.transfer: _SOME_IMAGE for drive in machine.drives if drive.transfer}
+    words = qemu_command(machine, sources=sources, settings=settings)
+    for option, value in pairwise(words):
+        device = value.partition(",")[0]
+        if option == "-device" and not host.has_device(device):
+            raise PlanError(
+                f"QEMU here does not take the hardware of {quoted(machine.name)}: it has no device {quoted(device)}",
+                code="E_PLAN_HARDWARE",
+                hint="Choose other hardware with --machine, --disk-bus or --nic-model, or edit the plan.",
+            )
