@@ -146,6 +146,11 @@ def is_secure(evidence: str) -> bool:
     return "firmware: efi, secure boot" in _facts(evidence)
 
 
+def has_login(evidence: str) -> bool:
+    """Whether the console asks for a login."""
+    return any(line.endswith("login:") for line in evidence.splitlines())
+
+
 def _facts(evidence: str) -> list[str]:
     return [part for line in evidence.splitlines() for part in line.split("; ")]
 
@@ -173,7 +178,8 @@ def main() -> None:
 
 
 def _row(cell: Cell, seen: Seen) -> str:
-    cells = (cell.controller, cell.firmware, seen.chosen, driver_seen(seen.evidence), seen.state, f"{seen.seconds:.0f}")
+    state = f"login, {seen.state}" if seen.state == "network" and has_login(seen.evidence) else seen.state
+    cells = (cell.controller, cell.firmware, seen.chosen, driver_seen(seen.evidence), state, f"{seen.seconds:.0f}")
     return f"| {' | '.join(cells)} |"
 
 

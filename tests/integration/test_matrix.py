@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.matrix import CONTROLLERS, FIRMWARE, Cell, Seen, driver_seen, is_secure, try_cell
+from tests.build.matrix import CONTROLLERS, FIRMWARE, Cell, Seen, driver_seen, has_login, is_secure, try_cell
 from virt_ova.plan.options import MachineStyle
 
 SECONDS = 900
@@ -57,7 +57,7 @@ def test_a_guest_of_virtio_boots_from_virtio_when_that_is_asked_for(
     cell = Cell(firmware="efi", controller="virtio")
     uri = f"dir:{tmp_path / 'machines'}"
     seen = try_cell(cell, uri, seconds=SECONDS, scratch=tmp_path, machine=MachineStyle.VIRTIO)
-    assert "login:" in seen.evidence
+    assert has_login(seen.evidence), seen.evidence
     assert (seen.chosen, driver_seen(seen.evidence)) == ("q35, virtio", "virtio_blk")
     assert "network driver: virtio_net" in seen.evidence
 
@@ -65,6 +65,6 @@ def test_a_guest_of_virtio_boots_from_virtio_when_that_is_asked_for(
 def _check(cell: Cell, seen: Seen) -> None:
     substitute = ("pc, sata" if cell.firmware == "bios" else "q35, sata", "ahci")
     assert seen.state in {"login", "network"}, seen.evidence
-    assert "login:" in seen.evidence
+    assert has_login(seen.evidence)
     assert (seen.chosen, driver_seen(seen.evidence)) == CHOSEN.get((cell.firmware, cell.controller), substitute)
     assert is_secure(seen.evidence) == (cell.firmware == "secure-boot")
