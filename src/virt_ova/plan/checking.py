@@ -17,8 +17,9 @@ from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.bays import units_of
 from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
 from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, Machine
+from virt_ova.plan.macs import is_host_mac
 from virt_ova.plan.naming import check_name, is_image_name
-from virt_ova.plan.nics import MADE, connection_problem, is_host_mac
+from virt_ova.plan.nics import MADE, connection_problem
 from virt_ova.plan.nics import MODELS as NIC_MODELS
 from virt_ova.plan.plan import Entity, ImageFormat, InstallPlan
 from virt_ova.plan.properties import walk_entities
@@ -86,6 +87,7 @@ def check_plan(plan: InstallPlan) -> None:
         _check_boot_orders(machine)
         _check_nics(machine)
         _check_startup(machine)
+    _check_distinct("MAC address", (nic.mac for machine in plan.machines for nic in machine.nics if nic.mac))
     _check_made_networks(plan)
 
 

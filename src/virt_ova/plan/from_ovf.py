@@ -30,6 +30,7 @@ from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Connection, Machine
+from virt_ova.plan.macs import check_macs
 from virt_ova.plan.nics import check_networks, named_networks, nic_origins, plan_nics
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, Outcome, PackageIdentity
@@ -38,6 +39,8 @@ from virt_ova.plan.settings import note_settings
 from virt_ova.plan.systems import Blueprint, choose_systems
 from virt_ova.plan.transfers import Transfers
 from virt_ova.text import quoted
+
+_NO_DATABASE = "libosinfo's database is not installed here: what the guest supports is guessed from its name alone"
 
 
 def make_plan(
@@ -71,6 +74,8 @@ def make_plan(
     _check_options(envelope, options)
     ledger = Ledger()
     _note_choices(envelope, options, ledger)
+    if guests is None:
+        ledger.note("GUEST_DATABASE", Severity.INFO, _NO_DATABASE)
     blueprints = choose_systems(envelope, identity, options, ledger)
     check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
     entities = plan_entities(envelope, [(each.system, each.name) for each in blueprints], options, ledger)
@@ -91,15 +96,13 @@ def make_plan(
         transfers=transfers,
         ledger=ledger,
     )
-    if guests is None:
-        message = "libosinfo's database is not installed here: what the guest supports is guessed from its name alone"
-        ledger.note("GUEST_DATABASE", Severity.INFO, message)
     interfaces = {disk.id: disk.interface for disk in envelope.disks}
     machines = []
     for blueprint in blueprints:
         ledger.prefix = f"{blueprint.name}: " if len(blueprints) > 1 else ""
         machines.append(_plan_machine(blueprint, workshop, interfaces))
     ledger.prefix = ""
+    check_macs(machines)
     for disk_id in transfers.unused_disks():
         message = f"disk {quoted(disk_id)} is attached to no machine and is not installed"
         ledger.note("DISK_UNUSED", Severity.WARNING, message)

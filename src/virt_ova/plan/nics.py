@@ -20,6 +20,7 @@ from virt_ova.plan.guest import Support
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger, label
 from virt_ova.plan.machine import Connection, ConnectionKind, Nic
+from virt_ova.plan.macs import kept_mac
 from virt_ova.plan.naming import machine_name
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import InstallPlan
@@ -68,11 +69,6 @@ _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:@-]{0,127}")
 _DEVICES = {"virtio": "virtio-net-pci"}
 """QEMU's names where libvirt's model differs."""
 
-_MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
-"""A multicast address, whose first byte is odd, is nobody's."""
-
-_NO_MAC = "00:00:00:00:00:00"
-_BARE_MAC = re.compile(r"[0-9a-f]{12}")
 _SLOT = "slotInfo.pciSlotNumber"
 _SLOT_DIGITS = 5
 
@@ -93,7 +89,7 @@ def plan_nics(
     """The network interfaces among `items`, in order, plugged into `networks` by the package's name, else the default.
 
     Raises:
-        PlanError: the host has no such model (``E_OPTION``), or an address to be kept is nobody's (``E_MAC``).
+        PlanError: the host has no such model (``E_OPTION``), or an address to be kept is no host's (``E_MAC``).
     """
     same_chip = _SAME_CHIP
     if any(word.lower().startswith("virtualbox") for word in system_types):
@@ -121,9 +117,8 @@ def plan_nics(
         else:
             ledger.kept(item, result)
         _note_old_name(item, ledger)
-        mac = _kept_mac(item, ledger) if options.keep_mac else ""
+        mac = kept_mac(item, ledger) if options.keep_mac else ""
         planned.append(Nic(model=choice.model, network=network, connection=connection, mac=mac))
-    _check_macs(planned)
     return tuple(planned)
 
 
@@ -205,38 +200,6 @@ def _note_old_name(item: Item, ledger: Ledger) -> None:
     if slot.isascii() and slot.isdecimal() and len(slot) <= _SLOT_DIGITS:
         message = f"a guest that names interfaces by their slots called it ens{int(slot)}, and calls it otherwise here"
         ledger.note("NIC_NAME", Severity.INFO, f"{label(item)}: {message}", item.where)
-
-
-def _kept_mac(item: Item, ledger: Ledger) -> str:
-    """The package's address for the interface; empty when it names none."""
-    mac = "" if item.address.isdecimal() else item.address.strip().lower().replace("-", ":")
-    if _BARE_MAC.fullmatch(mac):
-        mac = ":".join(mac[start : start + 2] for start in range(0, len(mac), 2))
-    if not mac:
-        ledger.note("MAC_NEW", Severity.WARNING, f"{label(item)}: the package names no MAC address to keep", item.where)
-    elif not is_host_mac(mac):
-        raise PlanError(
-            f"{label(item)} has the MAC address {quoted(item.address)}, expected one of a host, as 52:54:00:12:34:56",
-            code="E_MAC",
-            where=item.where,
-            hint="Leave --keep-mac out to get a new address.",
-        )
-    return mac
-
-
-def _check_macs(planned: Sequence[Nic]) -> None:
-    macs = [nic.mac for nic in planned if nic.mac]
-    if twice := next((mac for mac in macs if macs.count(mac) > 1), ""):
-        raise PlanError(
-            f"the package gives the MAC address {twice} to {macs.count(twice)} network interfaces, expected one",
-            code="E_MAC",
-            hint="Leave --keep-mac out to get new addresses.",
-        )
-
-
-def is_host_mac(text: str) -> bool:
-    """Whether it is the address of one host: six pairs of hex digits in lower case, neither multicast nor zero."""
-    return _MAC.fullmatch(text) is not None and text != _NO_MAC
 
 
 def _choose(item: Item, same_chip: Mapping[str, str], around: Circumstances) -> _Choice:

@@ -302,6 +302,10 @@ BRIDGE_NAME = (
             of_nic(mac="01:00:5e:00:00:01"),
             "machine 'web' has the MAC address '01:00:5e:00:00:01', expected one of a host, as 52:54:00:12:34:56",
         ),
+        (
+            of_machine(nics=[{"model": "e1000", "connection": {"kind": "user"}, "mac": "52:54:00:12:34:56"}] * 2),
+            "the plan has 2 of MAC address '52:54:00:12:34:56', expected one",
+        ),
         (of_nic(connection={"kind": "bridge", "name": "a,b"}), f"'a,b' {BRIDGE_NAME}"),
         (of_nic(connection={"kind": "bridge"}), f"'' {BRIDGE_NAME}"),
         (of_nic(connection={"kind": "user", "name": "x"}), "user has no name, found 'x'"),

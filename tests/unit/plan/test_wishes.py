@@ -20,7 +20,7 @@ from tests.unit.plan.builders import (
 )
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
-from virt_ova.ovf.envelope import Item, OperatingSystem, ResourceType
+from virt_ova.ovf.envelope import Item, OperatingSystem, ResourceType, VirtualSystemCollection
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.guest import Guest, Support
 from virt_ova.plan.guestname import GuestName
@@ -234,6 +234,11 @@ class TestKeepMac:
         nic = replace(NIC, address=address)
         assert planned(nic, options=self.KEEP).machines[0].nics[0].mac == "00:50:56:aa:bb:0c"
 
+    def test_one_of_digits_alone_is_no_index(self) -> None:
+        assert planned(replace(NIC, address="080027112233"), options=self.KEEP).machines[0].nics[0].mac == (
+            "08:00:27:11:22:33"
+        )
+
     def test_without_the_option_it_is_not(self) -> None:
         nic = replace(NIC, address="00:50:56:aa:bb:0c")
         assert planned(nic, options=InstallOptions()).machines[0].nics[0].mac == ""
@@ -259,6 +264,12 @@ class TestKeepMac:
         assert str(error) == (
             "the package gives the MAC address 00:50:56:aa:bb:0c to 2 network interfaces, expected one"
         )
+
+    def test_two_machines_of_one_address_are_refused(self) -> None:
+        nic = replace(NIC, address="00:50:56:aa:bb:0c")
+        both = VirtualSystemCollection(id="both", content=(system(nic, id="a"), system(nic, id="b")))
+        with pytest.raises(PlanError, match=r"^the package gives the MAC address 00:50:56:aa:bb:0c to 2 network"):
+            plan_of(envelope(both), options=self.KEEP)
 
 
 def test_the_name_that_a_slot_gave_is_said() -> None:
