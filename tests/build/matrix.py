@@ -148,7 +148,7 @@ def is_secure(evidence: str) -> bool:
 
 def has_login(evidence: str) -> bool:
     """Whether the console asks for a login."""
-    return any(line.endswith("login:") for line in evidence.splitlines())
+    return "appliance login:" in evidence
 
 
 def _facts(evidence: str) -> list[str]:
