@@ -51,10 +51,11 @@ _UNDEFINE: Final = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFI
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One package: the firmware it needs, and the controller that its disk is on."""
+    """One package: the firmware it needs, the controller that its disk is on, and what is wanted of the hardware."""
 
     firmware: FirmwareName
     controller: ControllerName
+    machine: MachineStyle = MachineStyle.AUTO
 
     @property
     def spec(self) -> ApplianceSpec:
@@ -85,18 +86,10 @@ class Seen:
     evidence: str
 
 
-def try_cell(
-    cell: Cell,
-    uri: str,
-    *,
-    seconds: float,
-    scratch: Path,
-    pool: str | None = None,
-    machine: MachineStyle = MachineStyle.AUTO,
-) -> Seen:
+def try_cell(cell: Cell, uri: str, *, seconds: float, scratch: Path, pool: str | None = None) -> Seen:
     """Build the package, install it on `uri` as the planner likes, watch its start for `seconds`, remove it."""
     ova = build_appliance(scratch / f"{cell.spec.name}.ova", cell.spec)
-    options = InstallOptions(pool=pool, virt_type="qemu", machine=machine, start=True, wait_boot_seconds=seconds)
+    options = InstallOptions(pool=pool, virt_type="qemu", machine=cell.machine, start=True, wait_boot_seconds=seconds)
     with open_package(ova) as package:
         with closing(open_target(uri, pool=pool)) as target:
             plan = plan_install(package, options, host=target.capabilities)

@@ -32,7 +32,6 @@ _REFUSALS: Final = frozenset(
         libvirt.VIR_ERR_INVALID_ARG,
         libvirt.VIR_ERR_INTERNAL_ERROR,
         libvirt.VIR_ERR_OPERATION_FAILED,
-        libvirt.VIR_ERR_NO_DOMAIN,
     }
 )
 """Errors that are about the definition, not about the connection."""
