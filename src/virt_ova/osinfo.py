@@ -35,17 +35,19 @@ _ID: Final = re.compile(
     r"http://(?P<vendor>[a-z0-9][a-z0-9.-]*)/(?P<distro>[A-Za-z0-9-]+)/(?P<version>[A-Za-z0-9._-]+)"
 )
 _NUMBERED: Final = re.compile(r"(?P<kind>2k|)(?P<number>\d+(?:\.\d+)*)")
+_YEAR: Final = re.compile(r"\d{4}")
 _MOST_ANCESTORS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Entry:
-    """One ``<os>``; `supports` says yes or no of what it mentions itself."""
+    """One ``<os>``; `supports` says yes or no of what it mentions itself, `year` is that of its release."""
 
     id: str
     short_id: str
     parents: tuple[str, ...]
     supports: Mapping[Support, bool]
+    year: int | None
 
 
 def known_guests(
@@ -71,7 +73,7 @@ def _find(name: GuestName, databases: list[Path]) -> Guest:
     for each in _lineage(entry, databases):
         supports = {**each.supports, **supports}
     has = frozenset(device for device, is_there in supports.items() if is_there)
-    return Guest(name=name, id=entry.id, short_id=entry.short_id, supports=has)
+    return Guest(name=name, id=entry.id, short_id=entry.short_id, supports=has, year=entry.year)
 
 
 def _nearest(wanted: str, versions: Iterable[str]) -> str | None:
@@ -133,4 +135,5 @@ def _read(path: Path) -> _Entry | None:
             for device in os.iterfind("devices/device")
             if (identifier := device.get("id", "")) in _DEVICES
         },
+        year=int(released[0]) if (released := _YEAR.match(os.findtext("release-date", ""))) else None,
     )

@@ -40,6 +40,13 @@ def test_what_debians_database_says(word: str, short_id: str, supports: set[Supp
     assert (guest.short_id, set(guest.supports)) == (short_id, supports)
 
 
+@pytest.mark.parametrize(
+    ("word", "year"), [("debian4Guest", 2007), ("rhel4Guest", 2005), ("debian10_64Guest", 2019), ("ubuntuGuest", None)]
+)
+def test_when_it_was_released(word: str, year: int | None) -> None:
+    assert known(word).year == year
+
+
 def test_a_version_that_is_too_new_is_taken_for_the_last_one_before_it() -> None:
     guest = known("debian99_64Guest")
     assert guest.name.version == "99"

@@ -7,8 +7,9 @@ name is a 53C895A, for which guests need another driver (sym53c8xx, not mptspi).
 in its newest versions; QEMU alone has it.
 
 The substitute is AHCI: its driver is in nearly every guest, and in nearly every initramfs made on VMware or VirtualBox,
-where CD drives hang on it, while a virtio driver often is not. Windows before 8 is the exception: it has an AHCI driver
-only if it was installed with one, but always that of the PIIX IDE controller, where its CD drive was.
+where CD drives hang on it, while a virtio driver often is not. There are two exceptions: Windows before 8 has an AHCI
+driver only if it was installed with one, and a system of before 2007 has none for the ICH9. Both have that of the PIIX
+IDE controller, where their CD drives were.
 """
 
 from __future__ import annotations
@@ -134,6 +135,8 @@ def substitute(around: Circumstances, change: str) -> Home:
     """The controller that the guest most likely boots from, when it cannot have its own because of `change`."""
     if around.guest.is_old_windows and around.board.has_ide:
         return Home(bus=Bus.IDE, change=f"{change}; Windows before 8 always has the IDE driver")
+    if around.guest.is_before_ahci and around.board.has_ide:
+        return Home(bus=Bus.IDE, change=f"{change}; {around.guest} is older than AHCI, and has the IDE driver")
     return Home(bus=Bus.SATA, change=f"{change}; nearly every guest has the AHCI driver")
 
 

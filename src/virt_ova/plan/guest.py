@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import Final
 
 from virt_ova.ovf.envelope import OperatingSystem
-from virt_ova.plan.guestname import GuestName, name_of
+from virt_ova.plan.guestname import LINUX_2_4, GuestName, name_of
 from virt_ova.text import quoted
 
 _ARM = re.compile(r"(?:^|[-_])(?:arm|aarch)|(?:arm64|aarch64)", re.IGNORECASE)
 
 _LOCAL_TIME: Final = frozenset({"winnt", "win9x", "msdos"})
+_YEAR_OF_AHCI: Final = 2007
 _BEFORE_WINDOWS_8: Final = frozenset({"2k", "xp", "2k3", "vista", "2k8", "2k8r2", "7"})
 
 
@@ -34,12 +35,14 @@ class Guest:
         id: libosinfo's identifier (``http://debian.org/debian/11``); empty when it has none for the name.
         short_id: libosinfo's short one (``debian11``).
         supports: what it has drivers for from the beginning; empty when nothing is known of it.
+        year: in which it was released, or that from which this version was taken; None when that is not known.
     """
 
     name: GuestName
     id: str = ""
     short_id: str = ""
     supports: frozenset[Support] = frozenset()
+    year: int | None = None
 
     def __str__(self) -> str:
         return self.short_id or str(self.name)
@@ -56,6 +59,11 @@ class Guest:
         return self.name.family == "win9x" or (
             is_nt and (self.name.version in _BEFORE_WINDOWS_8 or self.name.distro == "winnt")
         )
+
+    @property
+    def is_before_ahci(self) -> bool:
+        """Whether it is older than the drivers for AHCI as QEMU has it (Intel's ICH9, of 2007)."""
+        return self.name == LINUX_2_4 or (self.year is not None and self.year < _YEAR_OF_AHCI)
 
 
 def guest_by_name(os: OperatingSystem) -> Guest:

@@ -33,6 +33,8 @@ class GuestName:
 
 
 UNKNOWN: Final = GuestName()
+LINUX_2_4: Final = GuestName(family="linux", distro="linux", version="2.4")
+"""Some Linux of before 2004; libosinfo has no word for it."""
 
 _LONGEST_WORD = 200
 _BITS = re.compile(r"[-_ (]*(?:(?:(?<!u)x)?64|32)(?:[- ]?bits?)?\)?$")
@@ -63,6 +65,7 @@ _DISTROS: Final = (
 _FIRST_SLE: Final = 15
 """libosinfo has SUSE Linux Enterprise as ``sle`` from this version on."""
 
+_OLD_KERNEL: Final = re.compile(r"other ?2\.?4\.?x.*linux|linux ?2\.?4")
 _KERNEL: Final = re.compile(r"other ?(?P<major>[4-9])\.?x.*linux")
 _YEAR_OF_KERNEL: Final = {"4": "2016", "5": "2018"}
 """libosinfo's generic Linux for kernels of that number; the next one is for all later."""
@@ -102,13 +105,13 @@ _WINDOWS_9X: Final = frozenset({"95", "98", "me"})
 _DISTRO_OF_ID: Final = {
     79: "rhel", 80: "rhel", 84: "sles", 85: "sles", 93: "ubuntu", 94: "ubuntu", 95: "debian", 96: "debian",
     106: "centos", 107: "centos", 108: "ol", 109: "ol", 42: "freebsd", 78: "freebsd", 29: "solaris", 81: "solaris",
-    14: "dos",
+    14: "dos", 97: "linux24", 98: "linux24",
 }  # fmt: skip
 _WINDOWS_OF_ID: Final = {
     15: "", 16: "95", 17: "98", 18: "nt", 58: "2000", 63: "me", 67: "xp", 69: "2003", 70: "2003", 71: "xp", 72: "xp",
     73: "vista", 74: "vista", 76: "2008", 77: "2008", 103: "2008r2", 105: "7",
 } | dict.fromkeys(range(111, 124), "")  # fmt: skip
-_LINUX_IDS: Final = frozenset({36, 82, 83, *range(86, 93), *range(97, 102)})
+_LINUX_IDS: Final = frozenset({36, 82, 83, *range(86, 93), 99, 100, 101})
 """CIM_OperatingSystem.OSType, as far as everybody means the same by it."""
 
 
@@ -141,6 +144,8 @@ def _parse(text: str) -> GuestName:
     word = _BITS.sub("", text.strip().lower()[:_LONGEST_WORD].removesuffix("guest"))
     if windows := _WINDOWS.match(word):
         return _windows(windows["rest"])
+    if _OLD_KERNEL.search(word):
+        return LINUX_2_4
     if kernel := _KERNEL.search(word):
         return GuestName(family="linux", distro="linux", version=_YEAR_OF_KERNEL.get(kernel["major"], _LATER_YEAR))
     for distro, family, pattern in _DISTROS:

@@ -24,6 +24,7 @@ def named(type: str = "", *, id: int | None = None, description: str = "") -> st
         ("oracleLinux8_64Guest", "linux ol8"),
         ("vmwarePhoton64Guest", "linux linux"),
         ("otherLinuxGuest", "linux linux"),
+        ("other24xLinuxGuest", "linux linux2.4"),
         ("other26xLinux64Guest", "linux linux"),
         ("other3xLinux64Guest", "linux linux"),
         ("other4xLinux64Guest", "linux linux2016"),
@@ -58,6 +59,7 @@ def test_words_of_vmware(word: str, name: str) -> None:
         ("Ubuntu22_LTS_64", "linux ubuntu22"),
         ("Debian_64", "linux debian"),
         ("RedHat7_64", "linux rhel7"),
+        ("Linux24", "linux linux2.4"),
         ("Linux26_64", "linux linux"),
         ("Windows2016_64", "winnt win2k16"),
         ("Windows81_64", "winnt win8.1"),
@@ -107,7 +109,8 @@ def test_a_number_that_writers_disagree_about_is_some_windows(number: int) -> No
 
 @pytest.mark.parametrize(
     ("number", "name"),
-    [(96, "linux debian"), (80, "linux rhel"), (101, "linux linux"), (103, "winnt win2k8r2"), (67, "winnt winxp"),
+    [(96, "linux debian"), (98, "linux linux2.4"), (100, "linux linux"),
+     (80, "linux rhel"), (101, "linux linux"), (103, "winnt win2k8r2"), (67, "winnt winxp"),
      (78, "freebsd freebsd"), (16, "win9x win95"), (18, "winnt winnt4.0"), (14, "msdos msdos"), (1, " unknown")],
 )  # fmt: skip
 def test_numbers(number: int, name: str) -> None:

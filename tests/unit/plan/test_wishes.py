@@ -103,6 +103,21 @@ def test_without_the_database_the_plan_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("year", "version", "drive"),
+    [(2006, "4", "disk ide 0:1"), (2007, "5", "disk sata 0:0"), (None, "5", "disk sata 0:0"),
+     (None, "2.4", "disk ide 0:1")],
+)  # fmt: skip
+def test_the_substitute_for_a_guest_of_before_ahci_is_ide(year: int | None, version: str, drive: str) -> None:
+    name = GuestName(family="linux", distro="linux" if version == "2.4" else "rhel", version=version)
+    old = {DEBIAN: Guest(name=name, short_id=str(name), year=year)}
+    lsi = item(ResourceType.SCSI_CONTROLLER, "3", subtypes="lsilogic", element_name="SCSI")
+    plan = plan_of(system(lsi, IDE, DISK, CD, os=DEBIAN.type), guests=old)
+    assert drives(plan.machines[0])[0] == drive
+    if drive.startswith("disk ide"):
+        assert decisions_of(plan, "SCSI")[0].reason.endswith(f"; {name} is older than AHCI, and has the IDE driver")
+
+
 class TestVirtio:
     def test_disks_and_network_are_virtio_and_the_rest_stays(self) -> None:
         machine = planned(options=VIRTIO).machines[0]
