@@ -39,7 +39,7 @@ PARSERS: Final = {
     "target/identity.py",  # our own
     *(
         f"target/libvirt/{name}.py"
-        for name in ("capabilities", "domain", "hostexpand", "link", "network", "pool", "volume")
+        for name in ("capabilities", "domain", "hardware", "hostexpand", "link", "network", "pool", "volume")
     ),
 }
 """The only files that parse XML; libvirt's is libvirt's own."""
