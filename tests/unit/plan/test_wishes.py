@@ -76,7 +76,7 @@ def warnings(plan: InstallPlan) -> list[str]:
 
 def test_the_guest_is_said_with_what_is_known_of_it() -> None:
     plan = planned(options=InstallOptions())
-    (decision,) = decisions_of(plan, "guest")
+    (decision,) = (each for each in plan.decisions if each.item == "guest")
     assert (decision.outcome, decision.result, decision.reason) == (
         Outcome.KEPT,
         "debian12",
