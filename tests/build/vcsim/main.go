@@ -1,0 +1,438 @@
+// A vSphere simulator that keeps what is uploaded, and fails when it is told to.
+//
+// It is govmomi's simulator (Debian: golang-github-vmware-govmomi-dev) as ESXi or as vCenter, with three things around
+// it: every upload through a lease is stored and hashed; a lease knows states other than "ready"; and a test sets, by
+// PUT /test/faults, what goes wrong. GET /test/seen tells what came.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"hash"
+	"io"
+	"io/ioutil"
+	"log"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// Faults is what a test asks for; nothing goes wrong when it is empty.
+type Faults struct {
+	At           int64  // percent of an upload that is read before Action
+	Action       string // cut, half-answer, status, stall, lease-error, expire
+	Status       int    // of the answer
+	PauseMs      int    // before each piece of an upload
+	Initializing int    // milliseconds in which a new lease is not ready
+	Complete     string // message of the fault that ends Complete
+	Missing      bool   // Complete succeeds, and the machine is gone
+	LoseAnswer   bool   // a machine is made, and nobody hears of it
+	KeepMachine  bool   // it cannot be removed
+	DeafBeats    int    // so many reports of progress get no answer
+	DeviceUrl    string // in place of the URLs of a lease
+	DeviceHost   string // host in the URLs of a lease, in place of "*"
+	Thumbprint   string // of that host
+	Warning      string // of CreateImportSpec
+}
+
+// Upload is one request to a lease's URL.
+type Upload struct {
+	Method, Path, Type, Overwrite, Sha256, File string
+	Length, Size                                int64
+}
+
+// Seen is what happened since the faults were set.
+type Seen struct {
+	Uploads           []Upload
+	Progress          []int32
+	Aborts, Completes int
+}
+
+var (
+	mutex   sync.Mutex
+	faults  Faults
+	seen    Seen
+	leases  = map[string]*lease{}
+	content types.ServiceContent
+	store   = flag.String("store", "", "folder for what is uploaded; it is only hashed when there is none")
+	vcenter = flag.Bool("vcenter", false, "a vCenter; an ESXi without")
+	user    = flag.String("user", "root", "who may log in")
+	certs   = flag.String("cert", "", "PEM file with the server's certificate and key")
+)
+
+func now() Faults {
+	mutex.Lock()
+	defer mutex.Unlock()
+	return faults
+}
+
+// Wrappers hold what they wrap by value: the simulator looks for its own kinds in the first field.
+
+type pool struct{ simulator.ResourcePool }
+
+func (p *pool) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soap.HasFault {
+	group, isGroup := req.Spec.(*types.VirtualAppImportSpec)
+	if !isGroup {
+		res, _ := p.importOne(ctx, req)
+		return res
+	}
+	return p.importGroup(ctx, req, group)
+}
+
+// importOne makes a machine, and a lease of our own for it.
+func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*methods.ImportVAppBody, *lease) {
+	body := p.ResourcePool.ImportVApp(ctx, req).(*methods.ImportVAppBody)
+	if body.Fault_ != nil {
+		return body, nil
+	}
+	wanted := now()
+	if wanted.LoseAnswer {
+		panic(http.ErrAbortHandler)
+	}
+	made := &lease{*ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
+	if wanted.KeepMachine {
+		vm := simulator.Map.Get(made.Info.Entity).(*simulator.VirtualMachine)
+		vm.DisabledMethod = append(vm.DisabledMethod, "DestroyTask")
+	}
+	for i := range made.Info.DeviceUrl {
+		if wanted.DeviceUrl != "" {
+			made.Info.DeviceUrl[i].Url = wanted.DeviceUrl
+		}
+		if wanted.DeviceHost != "" {
+			device := &made.Info.DeviceUrl[i]
+			device.Url = strings.Replace(device.Url, "*", wanted.DeviceHost, 1)
+			device.SslThumbprint = wanted.Thumbprint
+		}
+	}
+	if wanted.Initializing > 0 {
+		made.State = types.HttpNfcLeaseStateInitializing
+		time.AfterFunc(time.Duration(wanted.Initializing)*time.Millisecond, func() {
+			made.State = types.HttpNfcLeaseStateReady
+		})
+	}
+	ctx.Session.Put(made)
+	mutex.Lock()
+	leases[body.Res.Returnval.Value] = made
+	mutex.Unlock()
+	return body, made
+}
+
+// importGroup makes a vApp, which the simulator's own import does not know: one lease for all of its machines.
+func (p *pool) importGroup(
+	ctx *simulator.Context, req *types.ImportVApp, spec *types.VirtualAppImportSpec,
+) soap.HasFault {
+	made := p.ResourcePool.CreateVApp(&types.CreateVApp{
+		This: p.Self, Name: spec.Name, ResSpec: spec.ResourcePoolSpec, ConfigSpec: spec.VAppConfigSpec,
+		VmFolder: req.Folder,
+	}).(*methods.CreateVAppBody)
+	if made.Fault_ != nil {
+		return &methods.ImportVAppBody{Fault_: made.Fault_}
+	}
+	app := &vapp{*simulator.Map.Get(made.Res.Returnval).(*simulator.VirtualApp)}
+	var body *methods.ImportVAppBody
+	var whole *lease
+	for _, child := range spec.Child {
+		one, part := p.importOne(ctx, &types.ImportVApp{This: req.This, Spec: child, Folder: req.Folder, Host: req.Host})
+		if one.Fault_ != nil {
+			return one
+		}
+		app.Vm = append(app.Vm, part.Info.Entity)
+		if whole == nil {
+			body, whole = one, part
+		} else {
+			whole.Info.DeviceUrl = append(whole.Info.DeviceUrl, part.Info.DeviceUrl...)
+		}
+	}
+	whole.Info.Entity = app.Self
+	simulator.Map.Put(app)
+	return body
+}
+
+type vapp struct{ simulator.VirtualApp }
+
+func (a *vapp) PowerOnVAppTask(ctx *simulator.Context, req *types.PowerOnVApp_Task) soap.HasFault {
+	task := simulator.CreateTask(a, "powerOn", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		for _, ref := range a.Vm {
+			simulator.Map.Get(ref).(*simulator.VirtualMachine).PowerOnVMTask(ctx, &types.PowerOnVM_Task{This: ref})
+		}
+		return nil, nil
+	})
+	return &methods.PowerOnVApp_TaskBody{Res: &types.PowerOnVApp_TaskResponse{Returnval: task.Run()}}
+}
+
+func (a *vapp) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
+	task := simulator.CreateTask(a, "destroy", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		for _, ref := range a.Vm {
+			simulator.Map.Get(ref).(*simulator.VirtualMachine).DestroyTask(ctx, &types.Destroy_Task{This: ref})
+		}
+		a.Vm = nil
+		a.VirtualApp.DestroyTask(req)
+		return nil, nil
+	})
+	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run()}}
+}
+
+type lease struct{ simulator.HttpNfcLease }
+
+func (l *lease) fail(message string) {
+	l.Error = &types.LocalizedMethodFault{Fault: &types.FileFault{File: "disk"}, LocalizedMessage: message}
+	l.State = types.HttpNfcLeaseStateError
+}
+
+func (l *lease) broken() *soap.Fault {
+	if l.State != types.HttpNfcLeaseStateError {
+		return nil
+	}
+	return simulator.Fault("The operation is not allowed in the current state.", &types.InvalidState{})
+}
+
+func (l *lease) HttpNfcLeaseProgress(ctx *simulator.Context, req *types.HttpNfcLeaseProgress) soap.HasFault {
+	mutex.Lock()
+	seen.Progress = append(seen.Progress, req.Percent)
+	isDeaf := len(seen.Progress) <= faults.DeafBeats
+	mutex.Unlock()
+	if isDeaf {
+		panic(http.ErrAbortHandler)
+	}
+	if fault := l.broken(); fault != nil {
+		return &methods.HttpNfcLeaseProgressBody{Fault_: fault}
+	}
+	return l.HttpNfcLease.HttpNfcLeaseProgress(ctx, req)
+}
+
+func (l *lease) HttpNfcLeaseComplete(ctx *simulator.Context, req *types.HttpNfcLeaseComplete) soap.HasFault {
+	wanted, fault := now(), l.broken()
+	if wanted.Complete != "" {
+		fault = simulator.Fault(wanted.Complete, &types.FileFault{File: "disk"})
+	}
+	if fault != nil {
+		return &methods.HttpNfcLeaseCompleteBody{Fault_: fault}
+	}
+	mutex.Lock()
+	seen.Completes++
+	mutex.Unlock()
+	if wanted.Missing {
+		machine := simulator.Map.Get(l.Info.Entity).(*simulator.VirtualMachine)
+		machine.DestroyTask(ctx, &types.Destroy_Task{This: machine.Self})
+	}
+	return l.HttpNfcLease.HttpNfcLeaseComplete(ctx, req)
+}
+
+func (l *lease) HttpNfcLeaseAbort(ctx *simulator.Context, req *types.HttpNfcLeaseAbort) soap.HasFault {
+	mutex.Lock()
+	seen.Aborts++
+	mutex.Unlock()
+	return l.HttpNfcLease.HttpNfcLeaseAbort(ctx, req)
+}
+
+type manager struct{ simulator.OvfManager }
+
+var (
+	group  = regexp.MustCompile(`(?s)<VirtualSystemCollection .*</VirtualSystemCollection>`)
+	system = regexp.MustCompile(`(?s)<VirtualSystem .*?</VirtualSystem>`)
+	named  = regexp.MustCompile(`<Name>([^<]*)</Name>`)
+)
+
+func (m *manager) CreateImportSpec(ctx *simulator.Context, req *types.CreateImportSpec) soap.HasFault {
+	if group.MatchString(req.OvfDescriptor) {
+		return m.groupSpec(ctx, req)
+	}
+	res := m.OvfManager.CreateImportSpec(ctx, req)
+	if warning := now().Warning; warning != "" && res.Fault() == nil {
+		result := &res.(*methods.CreateImportSpecBody).Res.Returnval
+		result.Warning = append(result.Warning, types.LocalizedMethodFault{
+			Fault: &types.OvfWrongElement{}, LocalizedMessage: warning,
+		})
+	}
+	return res
+}
+
+// groupSpec is the specification of a vApp: those of its machines.
+func (m *manager) groupSpec(ctx *simulator.Context, req *types.CreateImportSpec) soap.HasFault {
+	spec := &types.VirtualAppImportSpec{
+		Name: req.Cisp.EntityName, VAppConfigSpec: simulator.NewVAppConfigSpec(),
+		ResourcePoolSpec: types.DefaultResourceConfigSpec(),
+	}
+	result := types.OvfCreateImportSpecResult{ImportSpec: spec}
+	for _, text := range system.FindAllString(req.OvfDescriptor, -1) {
+		one := *req
+		one.Cisp.EntityName = named.FindStringSubmatch(text)[1]
+		one.OvfDescriptor = group.ReplaceAllLiteralString(req.OvfDescriptor, text)
+		part := m.OvfManager.CreateImportSpec(ctx, &one).(*methods.CreateImportSpecBody)
+		if part.Fault_ != nil {
+			return part
+		}
+		spec.Child = append(spec.Child, part.Res.Returnval.ImportSpec.(types.BaseImportSpec))
+		result.FileItem = append(result.FileItem, part.Res.Returnval.FileItem...)
+		result.Error = append(result.Error, part.Res.Returnval.Error...)
+	}
+	return &methods.CreateImportSpecBody{Res: &types.CreateImportSpecResponse{Returnval: result}}
+}
+
+// expire ends every session, as an idle timeout would.
+func expire() {
+	nobody := &simulator.Session{Registry: simulator.NewRegistry()}
+	manager := nobody.Get(*content.SessionManager).(*simulator.SessionManager)
+	ctx := &simulator.Context{Context: context.Background(), Map: simulator.Map, Session: nobody}
+	for _, session := range manager.SessionList {
+		manager.TerminateSession(ctx, &types.TerminateSession{SessionId: []string{session.Key}})
+	}
+}
+
+// body is an upload on its way: stored, hashed, and perhaps broken off.
+type body struct {
+	io.ReadCloser
+	file    io.Writer
+	hash    hash.Hash
+	size    int64
+	trigger int64
+	act     func()
+}
+
+func (b *body) Read(data []byte) (int, error) {
+	if b.act != nil && b.size >= b.trigger {
+		act := b.act
+		b.act = nil
+		act()
+	}
+	if b.act != nil && int64(len(data)) > b.trigger-b.size {
+		data = data[:b.trigger-b.size]
+	}
+	time.Sleep(time.Duration(now().PauseMs) * time.Millisecond)
+	n, err := b.ReadCloser.Read(data)
+	b.hash.Write(data[:n])
+	_, _ = b.file.Write(data[:n])
+	b.size += int64(n)
+	if err == io.EOF && b.act != nil && b.size >= b.trigger {
+		b.act()
+	}
+	return n, err
+}
+
+// cut answers, or not, and goes away; what the client still sends is read for a while, so that it sees the answer.
+func cut(w http.ResponseWriter, answer string) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err == nil {
+		_, _ = conn.Write([]byte(answer))
+		if answer != "" {
+			_ = conn.(*tls.Conn).CloseWrite()
+			_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+			_, _ = io.Copy(ioutil.Discard, conn)
+		}
+		_ = conn.Close()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func act(wanted Faults, l *lease, w http.ResponseWriter, r *http.Request) {
+	switch wanted.Action {
+	case "cut":
+		cut(w, "")
+	case "half-answer":
+		cut(w, "HTTP/1.1 200 O")
+	case "status":
+		cut(w, fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\n\r\n", wanted.Status, http.StatusText(wanted.Status)))
+	case "stall":
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case "lease-error":
+		l.fail("no space left on the datastore")
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case "expire":
+		expire()
+	}
+}
+
+func upload(w http.ResponseWriter, r *http.Request) {
+	mutex.Lock()
+	wanted, l, number := faults, leases[filepath.Base(filepath.Dir(r.URL.Path))], len(seen.Uploads)
+	name := os.DevNull
+	if *store != "" {
+		name = filepath.Join(*store, fmt.Sprintf("upload%d", number))
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		log.Fatal(err)
+	}
+	seen.Uploads = append(seen.Uploads, Upload{
+		Method: r.Method, Path: r.URL.Path, Type: r.Header.Get("Content-Type"), Overwrite: r.Header.Get("Overwrite"),
+		Length: r.ContentLength, File: file.Name(),
+	})
+	mutex.Unlock()
+	kept := &body{ReadCloser: r.Body, file: file, hash: sha256.New(), trigger: r.ContentLength * wanted.At / 100}
+	if wanted.Action != "" {
+		kept.act = func() { act(wanted, l, w, r) }
+	}
+	defer func() {
+		_ = file.Close()
+		mutex.Lock()
+		if number < len(seen.Uploads) {
+			seen.Uploads[number].Size = kept.size
+			seen.Uploads[number].Sha256 = hex.EncodeToString(kept.hash.Sum(nil))
+		}
+		mutex.Unlock()
+	}()
+	r.Body = kept
+	simulator.ServeNFC(w, r)
+}
+
+func main() {
+	flag.Parse()
+	model := simulator.ESX()
+	if *vcenter {
+		model = simulator.VPX()
+	}
+	model.Autostart = false
+	if err := model.Create(); err != nil {
+		log.Fatal(err)
+	}
+	for _, each := range simulator.Map.All("ResourcePool") {
+		simulator.Map.Put(&pool{*each.(*simulator.ResourcePool)})
+	}
+	content = model.ServiceContent
+	simulator.Map.Put(&manager{*simulator.Map.Get(*content.OvfManager).(*simulator.OvfManager)})
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	if *certs != "" {
+		pair, err := tls.LoadX509KeyPair(*certs, *certs)
+		if err != nil {
+			log.Fatal(err)
+		}
+		tlsConfig.Certificates = []tls.Certificate{pair}
+	}
+	service := model.Service
+	service.TLS = tlsConfig
+	service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, os.Getenv("VCSIM_PASSWORD"))}
+	service.HandleFunc("127.0.0.1/nfc/", upload)
+	service.HandleFunc("/test/faults", func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		faults, seen = Faults{}, Seen{}
+		if err := json.NewDecoder(r.Body).Decode(&faults); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	})
+	service.HandleFunc("/test/seen", func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		_ = json.NewEncoder(w).Encode(seen)
+	})
+	server := service.NewServer()
+	fmt.Println(server.URL.Host)
+	<-context.Background().Done()
+}
