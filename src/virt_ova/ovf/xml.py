@@ -54,10 +54,12 @@ class Element:
         children: in document order.
         text: all character data directly inside, joined.
         line: where the start tag begins, from 1.
+        starts_at: byte of the start tag, in the text as UTF-8.
+        ends_at: byte of the end tag; for an element without one, somewhere behind its start.
         parent: the element around it, None for the root.
     """
 
-    __slots__ = ("attributes", "children", "line", "name", "namespace", "parent", "text")
+    __slots__ = ("attributes", "children", "ends_at", "line", "name", "namespace", "parent", "starts_at", "text")
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Element:
         name: str,
         attributes: Mapping[tuple[str, str], str],
         line: int,
+        starts_at: int = 0,
         parent: Element | None,
     ) -> None:
         self.namespace = namespace
@@ -74,6 +77,7 @@ class Element:
         self.children: list[Element] = []
         self.text = ""
         self.line = line
+        self.starts_at = self.ends_at = starts_at
         self.parent = parent
 
     @property
@@ -111,7 +115,7 @@ def read_document(data: bytes) -> Document:
     """
     if len(data) > MAX_BYTES:
         raise _limit(f"the descriptor has {len(data)} bytes, expected at most {MAX_BYTES}")
-    text = _decode(data)
+    text = decode(data)
     is_wide = data.startswith(_WIDE_MARKS)
     return _Parser().parse(text, is_misdeclared=not is_wide and _declared(text).lower() == _UTF_16)
 
@@ -120,8 +124,12 @@ def _limit(message: str) -> DescriptorError:
     return DescriptorError(message, code="E_OVF_LIMIT", hint="No known product writes such a descriptor.")
 
 
-def _decode(data: bytes) -> str:
-    """`data` as text, without byte order mark."""
+def decode(data: bytes) -> str:
+    """`data` as text, without byte order mark.
+
+    Raises:
+        DescriptorError: it is not in an accepted encoding (``E_OVF_ENCODING``).
+    """
     is_wide = data.startswith(_WIDE_MARKS)
     try:
         text = data.decode(_UTF_16 if is_wide else "utf-8-sig")
@@ -216,6 +224,7 @@ class _Parser:
             name=local,
             attributes={_split(key): value for key, value in attributes.items()},
             line=line,
+            starts_at=self._expat.CurrentByteIndex,
             parent=parent,
         )
         if parent is None:
@@ -226,7 +235,9 @@ class _Parser:
         self._texts.append([])
 
     def _end(self, _name: str) -> None:
-        self._open.pop().text = "".join(self._texts.pop())
+        element = self._open.pop()
+        element.text = "".join(self._texts.pop())
+        element.ends_at = self._expat.CurrentByteIndex
 
     def _characters(self, text: str) -> None:
         self._texts[-1].append(text)
