@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from virt_ova.disk.base import Buffer, Sink
+from virt_ova.source.base import ForwardReader
 
 PIECE_BYTES: Final = 2 << 20
 """Most bytes of a piece, stored and placed alike."""
@@ -61,6 +62,14 @@ def read_spans(spans: Iterable[Span], read_at: Callable[[int, int], bytes]) -> I
     """The bytes of each span, by `read_at` (offset, size)."""
     for span in spans:
         yield Piece(offset=span.offset, data=read_at(span.offset, span.size), ordinals=span.ordinals)
+
+
+def read_pieces(source: ForwardReader) -> Iterator[Piece]:
+    """What `source` has, from front to back."""
+    offset = 0
+    while data := source.read(PIECE_BYTES):
+        yield Piece(offset=offset, data=data)
+        offset += len(data)
 
 
 def pump(

@@ -1,16 +1,16 @@
-"""Passes a stream-optimized VMDK on as it is, for a host that expands it itself.
+"""Passes files on as they are: a stream-optimized VMDK for a host that reads it itself, or anything else.
 
-The host reads it by the tables that were checked here; that each grain's marker agrees with them is checked as it
+The host reads the disk by the tables that were checked here; that each grain's marker agrees with them is checked as it
 passes, because QEMU does not look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from virt_ova.disk.base import DiskFormat, DiskReader, Sink
 from virt_ova.disk.copy import cut
-from virt_ova.disk.pump import Hasher, Piece, Run, pump, read_spans
+from virt_ova.disk.pump import Hasher, Piece, Run, pump, read_spans, spans_between
 from virt_ova.disk.vmdk.grains import check_marker
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
@@ -55,8 +55,29 @@ def send_disk(
             except DiskError as exc:
                 exc.at(printable(member.name))
                 raise
-        return [Run(piece.offset, [piece.data])]
+        return _as_it_is(piece)
 
     pieces = read_spans(cut(block_map, member.size, every_byte=True), member.read_at)
     pump(pieces, sink, place=check, hasher=hasher, advance=advance, threads=1)
     sink.finish(member.size)
+
+
+def send_file(
+    member: Member,
+    sink: Sink,
+    *,
+    hasher: Hasher | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write `member` to `sink` byte for byte, whatever it is; arguments and errors as `send_disk`."""
+    send_pieces(read_spans(spans_between(0, member.size), member.read_at), sink, hasher=hasher, advance=advance)
+    sink.finish(member.size)
+
+
+def send_pieces(pieces: Iterable[Piece], sink: Sink, *, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
+    """Write `pieces` to `sink` as they come; it is not finished yet. Arguments and errors as `send_disk`."""
+    pump(pieces, sink, place=_as_it_is, hasher=hasher, advance=advance, threads=1)
+
+
+def _as_it_is(piece: Piece) -> list[Run]:
+    return [Run(piece.offset, [piece.data])]
