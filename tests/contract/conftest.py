@@ -12,9 +12,9 @@ import libvirt
 import pytest
 
 from tests.build.libvirtd import private_libvirtd, why_not
+from tests.build.targets import open_plain
 from virt_ova.target.base import Target
 from virt_ova.target.libvirt.target import LibvirtTarget
-from virt_ova.target.registry import open_target
 
 SMALL_BYTES = 4 << 20
 """Size of the file system that is too small."""
@@ -120,8 +120,8 @@ def _directory(request: pytest.FixtureRequest) -> Iterator[Bench]:
     small: Path = request.getfixturevalue("small_folder")
     yield Bench(
         name="dir",
-        open=lambda pool=None: open_target(f"dir:{folder}", pool=pool),
-        open_small=lambda: open_target(f"dir:{small}"),
+        open=lambda pool=None: open_plain(f"dir:{folder}", pool=pool),
+        open_small=lambda: open_plain(f"dir:{small}"),
         folder=folder.parent,
         names=frozenset,
         occupy=lambda name: (folder / name).mkdir(parents=True),
@@ -152,8 +152,8 @@ def _libvirt_test(request: pytest.FixtureRequest) -> Iterator[Bench]:
     connection = libvirt.open("test:///default")
     yield Bench(
         name="test",
-        open=lambda pool=None: open_target("test:///default", pool=pool),
-        open_small=lambda: open_target("test:///default"),
+        open=lambda pool=None: open_plain("test:///default", pool=pool),
+        open_small=lambda: open_plain("test:///default"),
         folder=request.getfixturevalue("tmp_path"),
         names=lambda: _names(connection),
         occupy=lambda name: _occupy(connection, name, "test"),

@@ -261,7 +261,10 @@ class TestOutput:
         here = f"installed, but {no_daemon} cannot be opened: connecting to '{no_daemon}' failed: "
         assert f"\n  URI   {no_daemon}\n  here  {here}" in done.stdout
         documents = json_of(virt_ova("targets", "--json", LIBVIRT_DEFAULT_URI=no_daemon))["targets"]
-        folder, libvirt = documents
+        folder, vsphere, libvirt = documents
+        assert (vsphere["name"], vsphere["schemes"], vsphere["problem"]) == ("vsphere", ["esx", "vpx"], "")
+        assert (vsphere["uri"], vsphere["unreachable"]) == ("", "")
+        assert "\n  here  ready for a host that --connect names, as esx://root@esx.example/\n" in done.stdout
         assert (folder["name"], folder["schemes"], folder["problem"]) == ("dir", ["dir"], "")
         assert folder["virt_types"] == ["qemu"]
         assert (libvirt["name"], libvirt["schemes"]) == ("libvirt", ["qemu", "test", "xen"])

@@ -16,13 +16,13 @@ import virt_ova
 from tests.build.appliance import ApplianceSpec, build_appliance
 from tests.build.disks import MIB, qemu_img, sparse_vmdk
 from tests.build.ova import build_ova, descriptor, with_manifest
+from tests.build.targets import open_plain
 from virt_ova.errors import DiskError
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode
 from virt_ova.stories import install as story
 from virt_ova.target.base import Linker, Target
 from virt_ova.target.directory.domain import stop
-from virt_ova.target.registry import open_target
 
 LINK = InstallOptions(disk_mode=DiskMode.LINK, virt_type="qemu")
 
@@ -120,7 +120,7 @@ def test_a_target_that_cannot_link_is_refused_before_anything_is_made(
 ) -> None:
     package = small_package(tmp_path)
     uri = f"dir:{tmp_path / 'machines'}"
-    monkeypatch.setattr(story, "open_target", lambda uri, pool: Unlinking(open_target(uri, pool=pool)))
+    monkeypatch.setattr(story, "open_target", lambda uri, **_: Unlinking(open_plain(uri)))
     with pytest.raises(DiskError) as caught:
         virt_ova.install(package, uri, options=LINK)
     assert (caught.value.code, caught.value.message, caught.value.hint) == (

@@ -17,6 +17,7 @@ from virt_ova.cli.monitors import monitor
 from virt_ova.cli.options import add_install_options, add_no_verify, default_uri, install_options
 from virt_ova.cli.parser import UsageError, add_source
 from virt_ova.cli.policy import add_trust_options, trust_policy
+from virt_ova.cli.questions import ask_login, can_ask
 from virt_ova.cli.report import Report
 from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
@@ -101,18 +102,19 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         trust_policy=trust_policy(args),
     )
     uri = args.connect or default_uri()
+    ask = ask_login if can_ask(is_json=console.is_json) else None
     plan = from_json(read_given(args.plan, "--plan", most_bytes=MAX_PLAN_BYTES).data) if args.plan else None
     screenshots = Screenshots(None if args.dry_run else args.screenshots)
     with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json, plan=plan)
         options = with_licences(options, package.envelope, is_json=console.is_json, plan=plan)
         if args.dry_run:
-            agreed = preflight(package, uri, options=options, plan=plan)
+            agreed = preflight(package, uri, options=options, plan=plan, ask=ask)
             lines = ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
             lines += finding_lines(told(package.signature_findings))
             return json.loads(to_json(agreed)), lines, True
         with monitor(quiet=console.is_json) as listener:
-            result = install(package, uri, options=options, plan=plan, monitor=listener)
+            result = install(package, uri, options=options, plan=plan, monitor=listener, ask=ask)
     screenshots.save(result.boots)
     lines = list(_lines(result, uri, screenshots, is_started=options.start))
     return install_document(result, screenshots.files), lines, screenshots.is_complete

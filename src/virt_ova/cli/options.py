@@ -11,7 +11,7 @@ from virt_ova.plan.machine import Bus, Connection, ConnectionKind
 from virt_ova.plan.nics import MADE
 from virt_ova.plan.nics import MODELS as NIC_MODELS
 from virt_ova.plan.options import InstallOptions, MachineStyle
-from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.plan.plan import CHOOSABLE_MODES, DiskMode, ImageFormat
 from virt_ova.text import quoted
 
 
@@ -26,7 +26,7 @@ def add_image_options(parser: argparse.ArgumentParser, *, has_host: bool = True)
     more = "; host-expand: send it as it is, and let libvirt's host expand it"
     parser.add_argument(
         "--disk-mode",
-        choices=[mode for mode in DiskMode if has_host or mode is not DiskMode.HOST_EXPAND],
+        choices=[mode for mode in CHOOSABLE_MODES if has_host or mode is not DiskMode.HOST_EXPAND],
         type=DiskMode,
         help=modes + more if has_host else modes,
     )
@@ -66,6 +66,9 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--property-file", metavar="FILE", help="values of properties, KEY=VALUE on each line")
     add_locale(parser)
+    parser.add_argument(
+        "--fix-hardware", action="store_true", help="on ESXi: send a descriptor without what ESXi is known to refuse"
+    )
     add_strict(parser)
     parser.add_argument("--accept-eulas", action="store_true", help="accept the package's licences")
     parser.add_argument("--virt-type", choices=["kvm", "qemu"], help="default: the best that the host has")
@@ -109,6 +112,7 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         keep_mac=args.keep_mac,
         virt_type=args.virt_type,
         strict=args.strict,
+        fix_hardware=args.fix_hardware,
     )
 
 

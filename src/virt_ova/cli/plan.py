@@ -10,6 +10,7 @@ from virt_ova.cli.answers import answered
 from virt_ova.cli.console import Console, finding_lines, say, told
 from virt_ova.cli.options import add_install_options, default_uri, install_options
 from virt_ova.cli.parser import add_source
+from virt_ova.cli.questions import ask_login, can_ask
 from virt_ova.errors import TargetError
 from virt_ova.package.package import open_package
 from virt_ova.plan.codec import to_json
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     options = install_options(args)
     with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json)
-        plan = plan_install(package, options, host=_host(args))
+        plan = plan_install(package, options, host=_host(args, console))
         if options.strict:
             check_strict((*package.findings, *plan.findings))
         signed = package.signature_findings
@@ -40,11 +41,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _host(args: argparse.Namespace) -> HostCapabilities:
+def _host(args: argparse.Namespace, console: Console) -> HostCapabilities:
     """What the target offers. Where none can be asked and none was named, a host that has everything."""
     uri = args.connect or default_uri()
     try:
-        target = open_target(uri, pool=args.pool)
+        target = open_target(uri, pool=args.pool, ask=ask_login if can_ask(is_json=console.is_json) else None)
     except TargetError as exc:
         if args.connect or args.pool:
             raise

@@ -26,6 +26,16 @@ def can_ask(*, is_json: bool) -> bool:
     return not is_json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def ask_login(prompt: str, *, is_secret: bool) -> str:
+    """Ask who logs in; see `virt_ova.target.importing.Ask`."""
+    if not is_secret:
+        return _line(prompt)
+    try:
+        return getpass(prompt)
+    except EOFError:
+        return ""
+
+
 def ask_properties(missing: Sequence[Asked]) -> dict[str, str]:
     """Ask for each; one that is left empty is not in the result."""
     if missing:

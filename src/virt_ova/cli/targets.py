@@ -11,6 +11,8 @@ from virt_ova.cli.console import Console, table
 from virt_ova.cli.options import default_uri
 from virt_ova.errors import VirtOvaError
 from virt_ova.plan.host import HostCapabilities
+from virt_ova.target.base import Driver
+from virt_ova.target.importing import AskingDriver
 from virt_ova.target.registry import DriverEntry, drivers, open_target, scheme_of
 from virt_ova.text import without_secrets
 
@@ -39,6 +41,8 @@ def _here(document: dict[str, Any]) -> str:
         return f"cannot be used: {document['problem']}"
     if document["unreachable"]:
         return f"installed, but {document['uri']} cannot be opened: {document['unreachable']}"
+    if not document["uri"]:
+        return f"ready for a host that --connect names, as {document['example']}"
     machines = f", runs {' or '.join(document['virt_types'])}" if document["virt_types"] else ""
     secure = " (secure boot)" if document["secure_boot"] else ""
     return f"ready{machines}, boots {' or '.join(document['firmware'])}{secure}"
@@ -49,7 +53,8 @@ def _document(entry: DriverEntry) -> dict[str, Any]:
     driver, host, uri, unreachable = entry.driver, HostCapabilities(firmware=frozenset()), "", ""
     problem = driver.missing() if driver else entry.problem
     if driver and not problem:
-        uri = default_uri() if scheme_of(default_uri()) in entry.schemes else driver.example
+        uri = _uri_of(entry, driver)
+    if uri:
         try:
             with closing(open_target(uri)) as target:
                 host = target.capabilities
@@ -67,3 +72,10 @@ def _document(entry: DriverEntry) -> dict[str, Any]:
         "firmware": sorted(host.firmware),
         "secure_boot": host.secure_boot,
     }
+
+
+def _uri_of(entry: DriverEntry, driver: Driver) -> str:
+    """What the driver opens by default: nothing, when somebody has to log in, and no host was named."""
+    if scheme_of(default_uri()) in entry.schemes:
+        return default_uri()
+    return "" if isinstance(driver, AskingDriver) else driver.example

@@ -21,7 +21,7 @@ from virt_ova.plan.macs import is_host_mac
 from virt_ova.plan.naming import check_name, is_image_name
 from virt_ova.plan.nics import MADE, connection_problem
 from virt_ova.plan.nics import MODELS as NIC_MODELS
-from virt_ova.plan.plan import Entity, ImageFormat, InstallPlan
+from virt_ova.plan.plan import CHOOSABLE_MODES, Entity, ImageFormat, InstallPlan
 from virt_ova.plan.properties import walk_entities
 from virt_ova.plan.to_qemu import SCSI_DEVICES, SOUND_DEVICES, USB_DEVICES, VIDEO_DEVICES
 from virt_ova.plan.turns import MAX_DELAY_SECONDS
@@ -109,6 +109,8 @@ def _check_transfers(plan: InstallPlan) -> None:
     for transfer in plan.transfers:
         if not is_image_name(transfer.image_name):
             raise bad_plan(f"the image name {quoted(transfer.image_name)} cannot be used, expected a plain file name")
+        if transfer.mode not in CHOOSABLE_MODES:
+            raise bad_plan(f"the disk mode {transfer.mode} cannot be chosen, expected {', '.join(CHOOSABLE_MODES)}")
         if transfer.parents and not all((transfer.member, *transfer.parents)):
             raise bad_plan(
                 f"transfer {quoted(transfer.id)} is a difference, expected it and its parents to have members"

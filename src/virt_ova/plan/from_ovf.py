@@ -33,7 +33,7 @@ from virt_ova.plan.machine import Connection, Machine
 from virt_ova.plan.macs import check_macs
 from virt_ova.plan.nics import check_networks, named_networks, nic_origins, plan_nics
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import DiskMode, Entity, ImageFormat, InstallPlan, Outcome, PackageIdentity
+from virt_ova.plan.plan import CHOOSABLE_MODES, DiskMode, Entity, ImageFormat, InstallPlan, Outcome, PackageIdentity
 from virt_ova.plan.properties import chosen_option, plan_entities, value_of
 from virt_ova.plan.settings import note_settings
 from virt_ova.plan.systems import Blueprint, choose_systems
@@ -71,9 +71,15 @@ def make_plan(
             drive refers to nothing (``E_OVF_REF``); a property is refused (``E_PROPERTY``); a quantity is beyond any
             machine (``E_OVF_VALUE``).
     """
-    _check_options(envelope, options)
+    check_options(envelope, options)
+    if options.fix_hardware:
+        raise PlanError(
+            "--fix-hardware is for ESXi and vCenter, which make the hardware themselves; here it is planned",
+            code="E_OPTION",
+            hint="Leave --fix-hardware out.",
+        )
     ledger = Ledger()
-    _note_choices(envelope, options, ledger)
+    note_choices(envelope, options, ledger)
     if guests is None:
         ledger.note("GUEST_DATABASE", Severity.INFO, _NO_DATABASE)
     blueprints = choose_systems(envelope, identity, options, ledger)
@@ -132,7 +138,8 @@ class _Workshop:
     ledger: Ledger
 
 
-def _check_options(envelope: Envelope, options: InstallOptions) -> None:
+def check_options(envelope: Envelope, options: InstallOptions) -> None:
+    """Refuse what does not fit the package, or itself. Raises `PlanError` (``E_OPTION``)."""
     known = [option.id for option in envelope.deployment_options]
     if options.deployment_option is not None and options.deployment_option not in known:
         there = ", ".join(quoted(each) for each in known) or "none"
@@ -140,6 +147,8 @@ def _check_options(envelope: Envelope, options: InstallOptions) -> None:
             f"the package has no deployment option {quoted(options.deployment_option)}, it has: {there}",
             code="E_OPTION",
         )
+    if options.disk_mode not in CHOOSABLE_MODES:
+        raise PlanError(f"disk mode {options.disk_mode} cannot be chosen", code="E_OPTION")
     makes_qcow2 = options.disk_mode in {DiskMode.TRANSPLANT, DiskMode.LINK}
     if makes_qcow2 and options.image_format is not ImageFormat.QCOW2:
         raise PlanError(
@@ -149,7 +158,7 @@ def _check_options(envelope: Envelope, options: InstallOptions) -> None:
         )
 
 
-def _note_choices(envelope: Envelope, options: InstallOptions, ledger: Ledger) -> None:
+def note_choices(envelope: Envelope, options: InstallOptions, ledger: Ledger) -> None:
     """Say what was chosen for the user, and what the user has to agree to."""
     if options.deployment_option is None and len(envelope.deployment_options) > 1:
         others = ", ".join(quoted(each.id) for each in envelope.deployment_options)
@@ -227,7 +236,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         name=blueprint.name,
         title=system.name or system.id,
         package=workshop.identity.name,
-        description=_description(system),
+        description=description(system),
         cpus=cpus,
         memory_bytes=memory_bytes,
         os_type=system.os.type,
@@ -258,7 +267,7 @@ def _recognise(system: VirtualSystem, workshop: _Workshop) -> Guest:
     return guest
 
 
-def _description(system: VirtualSystem) -> str:
+def description(system: VirtualSystem) -> str:
     """The annotation, else the product's name, vendor and version."""
     if system.annotation:
         return system.annotation

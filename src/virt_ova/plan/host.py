@@ -22,6 +22,9 @@ class HostCapabilities:
         has_nvme: whether a disk can be on NVMe; QEMU has it, libvirt only lately.
         networks: names of networks that machines can be plugged into.
         default_connection: where a network goes that the user did not name.
+        makes_hardware: whether it reads descriptors itself, so that hardware is not planned here.
+        tells_properties: whether it tells guests their properties by itself.
+        newest_hardware: newest version of VMware's virtual hardware that it has (14 for ``vmx-14``); 0 when not known.
     """
 
     virt_types: tuple[str, ...] = ()
@@ -33,6 +36,9 @@ class HostCapabilities:
     has_nvme: bool = False
     networks: tuple[str, ...] = ()
     default_connection: Connection = field(default_factory=lambda: Connection(kind=ConnectionKind.USER))
+    makes_hardware: bool = False
+    tells_properties: bool = False
+    newest_hardware: int = 0
 
     def has_device(self, name: str) -> bool:
         """Whether the emulator has QEMU's device `name`, as far as is known."""

@@ -48,6 +48,7 @@ class InstallOptions:
         verify: check the manifest.
         strict: refuse a package or a plan of which there is a warning.
         trust_policy: whom to trust, and what to demand of the package.
+        fix_hardware: change what ESXi is known to refuse, in the descriptor that is sent to it.
     """
 
     name: str | None = None
@@ -69,3 +70,4 @@ class InstallOptions:
     verify: bool = True
     strict: bool = False
     trust_policy: TrustPolicy = field(default_factory=TrustPolicy)
+    fix_hardware: bool = False

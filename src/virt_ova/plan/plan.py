@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from virt_ova.findings import Finding
 from virt_ova.plan.machine import Machine
@@ -26,12 +27,24 @@ class Outcome(StrEnum):
 
 
 class DiskMode(StrEnum):
-    """How a disk is placed (see "Three ways to place a disk" in the documentation)."""
+    """How a disk is placed (see "Three ways to place a disk" in the documentation).
+
+    The last two are for a hypervisor that takes packages, which leaves no choice: nobody asks for them.
+    """
 
     EXPAND = "expand"
     TRANSPLANT = "transplant"
     LINK = "link"
     HOST_EXPAND = "host-expand"
+    STREAM = "stream"
+    PASS_THROUGH = "pass-through"  # noqa: S105 - a way through
+
+
+CHOOSABLE_MODES: Final = (DiskMode.EXPAND, DiskMode.TRANSPLANT, DiskMode.LINK, DiskMode.HOST_EXPAND)
+"""The modes that a person, or a plan, can ask for."""
+
+FOR_HYPERVISORS: Final = frozenset(DiskMode) - frozenset(CHOOSABLE_MODES)
+"""The modes of what is sent to a hypervisor that takes packages."""
 
 
 class ImageFormat(StrEnum):

@@ -76,7 +76,7 @@ def convert(
     Raises:
         VirtOvaError: it failed, and `output` was taken back.
     """
-    if mode is DiskMode.HOST_EXPAND:
+    if mode not in {DiskMode.EXPAND, DiskMode.TRANSPLANT, DiskMode.LINK}:
         raise PlanError(
             f"disk mode {mode} needs a host that expands the disk, and a file has none",
             code="E_OPTION",

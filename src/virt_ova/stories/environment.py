@@ -72,11 +72,16 @@ class EnvironmentDiscs:
         return images
 
 
-def _disc(entities: tuple[Entity, ...], machine: str) -> bytes:
-    """The CD of `machine`."""
+def environment_document(entities: tuple[Entity, ...], machine: str) -> bytes:
+    """The OVF environment of `machine`; `entities` have their passwords. Raises `PlanError` (``E_PLAN_SOURCE``)."""
     own, siblings = surroundings(entities, machine)
     platform = Platform(kind="virt-ova", version=version("virt-ova"), vendor="virt-ova")
-    return iso_image(LABEL, FILE_NAME, environment_xml(_told(own), map(_told, siblings), platform))
+    return environment_xml(_told(own), map(_told, siblings), platform)
+
+
+def _disc(entities: tuple[Entity, ...], machine: str) -> bytes:
+    """The CD of `machine`."""
+    return iso_image(LABEL, FILE_NAME, environment_document(entities, machine))
 
 
 def _told(entity: Entity) -> EntityProperties:

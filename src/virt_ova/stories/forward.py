@@ -7,10 +7,13 @@ nothing is missing - is asked there, before any machine is defined.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from virt_ova.disk.forward import copy_forward, open_forward
+from virt_ova.disk.pump import Hasher, read_pieces
+from virt_ova.disk.send import send_pieces
+from virt_ova.disk.vmdk.forward import ForwardVmdk
 from virt_ova.errors import DiskError, SourceError, TargetError
 from virt_ova.findings import Finding
 from virt_ova.interrupt import Held, held_back
@@ -20,12 +23,13 @@ from virt_ova.package.package import Package
 from virt_ova.package.passing import PassingHashes
 from virt_ova.package.verify import UNVERIFIED, Appraisal
 from virt_ova.plan.inputs import Backing
-from virt_ova.plan.plan import DiskMode, Transfer
+from virt_ova.plan.plan import FOR_HYPERVISORS, DiskMode, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import MemberName, Passing, Rest
 from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.stories.delivery import CreateImage, Delivery, Image, Scrutiny
 from virt_ova.stories.inflation import forward_size_bytes, forward_writer
+from virt_ova.stories.patience import PatientReader, PatientSink
 from virt_ova.stories.placement import check_capacity, not_transplanted, open_placement
 from virt_ova.text import printable, quoted
 
@@ -136,20 +140,16 @@ class PassingSupply:
                 held.deliver()
                 self._monitor.advance(step, done_bytes)
 
-            writer = forward_writer(transfer.image_format)
+            copy = _pass_on if transfer.mode in FOR_HYPERVISORS else _expand
             try:
-                disk = open_forward(_Waiting(passing, held), size_bytes=member.size)
-                check_capacity(member, disk.block_map, transfer.capacity_bytes or None)
-                expanded = replace(transfer, mode=DiskMode.EXPAND)
-                sink = create(expanded, forward_size_bytes(disk.block_map, transfer.image_format), None)
-                copy_forward(disk, sink, writer=writer, hasher=hasher, advance=advance)
+                image = copy(passing, transfer, create, hasher=hasher, advance=advance, held=held)
             except (SourceError, TargetError):
                 held.deliver()  # the terminal's Ctrl-C stops the program before us, and ssh below us, too
                 raise
         self._monitor.end(step)
         self._used[transfer.id] = member.name
-        self._images[transfer.id] = Image(capacity_bytes=disk.block_map.capacity_bytes, mode=DiskMode.EXPAND)
-        if transfer.mode is not DiskMode.EXPAND:
+        self._images[transfer.id] = image
+        if transfer.mode not in {DiskMode.EXPAND, *FOR_HYPERVISORS}:
             problem = "its package can only be read from front to back"
             self._findings.append(not_transplanted(member, problem, transfer.mode))
 
@@ -167,25 +167,58 @@ class PassingSupply:
         return appraisal
 
 
+def _expand(
+    passing: Passing,
+    transfer: Transfer,
+    create: CreateImage,
+    *,
+    hasher: Hasher | None,
+    advance: Callable[[int], None],
+    held: Held,
+) -> Image:
+    """Expand a disk into the image of `transfer`."""
+    disk = open_forward(PatientReader(passing, held), size_bytes=passing.member.size)
+    check_capacity(passing.member, disk.block_map, transfer.capacity_bytes or None)
+    expanded = replace(transfer, mode=DiskMode.EXPAND)
+    sink = create(expanded, forward_size_bytes(disk.block_map, transfer.image_format), None)
+    copy_forward(disk, sink, writer=forward_writer(transfer.image_format), hasher=hasher, advance=advance)
+    return Image(capacity_bytes=disk.block_map.capacity_bytes, mode=DiskMode.EXPAND)
+
+
+def _pass_on(
+    passing: Passing,
+    transfer: Transfer,
+    create: CreateImage,
+    *,
+    hasher: Hasher | None,
+    advance: Callable[[int], None],
+    held: Held,
+) -> Image:
+    """Send a file as it is to a hypervisor that takes packages."""
+    size, source = passing.member.size, PatientReader(passing, held)
+    sent = replace(transfer, mode=DiskMode.PASS_THROUGH)
+    if transfer.mode is DiskMode.PASS_THROUGH:
+        sink = PatientSink(create(sent, size, None), held)
+        send_pieces(read_pieces(source), sink, hasher=hasher, advance=advance)
+        sink.finish(size)
+        return Image(capacity_bytes=size, mode=DiskMode.PASS_THROUGH)
+    disk = open_forward(source, size_bytes=size)
+    if not isinstance(disk, ForwardVmdk):
+        raise _out_of_turn(f"the disk {quoted(passing.name)} is no stream-optimized VMDK, and must be made one")
+    check_capacity(passing.member, disk.block_map, transfer.capacity_bytes or None)
+    sink = PatientSink(create(sent, size, None), held)
+    send_pieces(disk.pieces(), sink, hasher=hasher, advance=advance)
+    disk.finish()
+    sink.finish(size)
+    return Image(capacity_bytes=disk.block_map.capacity_bytes, mode=DiskMode.PASS_THROUGH)
+
+
 def _file(package: Package, transfer: Transfer) -> tuple[PackageFile, File]:
     """What References says of the file of `transfer`. Raises `PackageError` (``E_PKG_FILE``)."""
     for resolved, file in zip(package.files, package.envelope.files, strict=True):
         if transfer.member in {resolved.name, *hrefs(file)}:
             return resolved, file
     raise package.no_file(transfer.member)
-
-
-class _Waiting:
-    """A `virt_ova.source.base.ForwardReader` whose wait for bytes a stop signal may end."""
-
-    def __init__(self, reader: Passing, held: Held) -> None:
-        self._reader, self._held = reader, held
-        self.name = reader.name
-
-    def read(self, size: int) -> bytes:
-        """See `ForwardReader.read`."""
-        with self._held.let_through():
-            return self._reader.read(size)
 
 
 def _out_of_turn(message: str) -> SourceError:

@@ -13,6 +13,7 @@ from virt_ova.disk.pump import Hasher
 from virt_ova.disk.qcow2.image import full_size_bytes
 from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
+from virt_ova.disk.send import send_pieces
 from virt_ova.errors import DiskError
 from virt_ova.plan.plan import DiskMode, ImageFormat
 from virt_ova.stories.ways import Advance, Way
@@ -42,6 +43,30 @@ def inflation(disk: GzippedDisk, image_format: ImageFormat) -> Way:
         copy_forward(disk.open(taken), sink, writer=forward_writer(image_format))
 
     return Way(mode=DiskMode.EXPAND, size_bytes=size_bytes, needed_bytes=size_bytes, fill=fill)
+
+
+def inflated_bytes(disk: GzippedDisk) -> int:
+    """Length of the image in `disk`, by inflating all of it. Raises `DiskError`, `SourceError`."""
+    opened = disk.open()
+    size = sum(len(piece.data) for piece in opened.pieces())
+    opened.finish()
+    return size
+
+
+def inflated_as_it_is(disk: GzippedDisk, size_bytes: int) -> Way:
+    """Inflated to `size_bytes`, and sent as it is then; the stored bytes are hashed."""
+
+    def fill(sink: Sink, hasher: Hasher | None, advance: Advance) -> None:
+        def taken(data: bytes) -> None:
+            if hasher:
+                hasher.update(data)
+
+        opened = disk.open(taken)
+        send_pieces(opened.pieces(), sink, hasher=None, advance=advance)
+        opened.finish()
+        sink.finish(size_bytes)
+
+    return Way(mode=DiskMode.PASS_THROUGH, size_bytes=size_bytes, needed_bytes=size_bytes, fill=fill)
 
 
 def forward_writer(image_format: ImageFormat) -> Callable[[BlockMap], DiskWriter]:

@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from virt_ova.disk.base import Sink
@@ -23,9 +24,9 @@ from virt_ova.osinfo import known_guests
 from virt_ova.ovf.envelope import VirtualSystem
 from virt_ova.ovf.references import drive_files, walk
 from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
-from virt_ova.plan.eulas import check_eulas
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.importing import make_import_plan
 from virt_ova.plan.inputs import Backing, DiskSource
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import made_networks
@@ -35,12 +36,16 @@ from virt_ova.plan.strict import check_strict
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
+from virt_ova.stories.agreement import check_agreed
 from virt_ova.stories.delivery import Scrutiny
 from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.fallback import Settled, check_fallback, settle
+from virt_ova.stories.imports import PackageImport
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.result import (
+    InstalledDomain,
     InstalledNetwork,
+    InstalledVolume,
     InstallResult,
     installed_domain,
     installed_volume,
@@ -48,8 +53,19 @@ from virt_ova.stories.result import (
 from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import open_supply
 from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
+from virt_ova.target.importing import Ask, Importer
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
+
+__all__ = [
+    "InstallResult",
+    "InstalledDomain",
+    "InstalledNetwork",
+    "InstalledVolume",
+    "install",
+    "plan_install",
+    "preflight",
+]
 
 
 def plan_install(
@@ -67,10 +83,13 @@ def plan_install(
         PackageError: a file that the machine needs is not in the package.
         PlanError: an option cannot be realised.
     """
+    identity = PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest())
+    if host and host.makes_hardware:
+        return make_import_plan(package.envelope, identity=identity, host=host, options=options or InstallOptions())
     in_drives = drive_files(package.envelope)
     return make_plan(
         package.envelope,
-        identity=PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest()),
+        identity=identity,
         disks={disk.id: _disk_source(package, disk) for disk in package.disks},
         files={file.id: _file_source(file, fills_drive=file.id in in_drives) for file in package.files},
         host=host or HostCapabilities(),
@@ -86,6 +105,7 @@ def install(
     options: InstallOptions | None = None,
     plan: InstallPlan | None = None,
     monitor: Monitor | None = None,
+    ask: Ask | None = None,
 ) -> InstallResult:
     """Install a package.
 
@@ -96,6 +116,8 @@ def install(
         options: choices; the defaults when None.
         plan: a plan made before, perhaps edited; made now when None.
         monitor: is told of progress.
+        ask: asks a person for the user name and the password of a target that needs them and has them from nowhere
+            else; None when there is nobody to ask.
 
     Raises:
         VirtOvaError: it failed, and everything this run made was taken back.
@@ -103,10 +125,8 @@ def install(
     """
     started = time.monotonic()
     choices = options or InstallOptions()
-    with _opened(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
-        todo = plan or plan_install(package, choices, host=connection.capabilities)
-        run = _Install(package, connection, todo, choices, monitor or SilentMonitor())
-        return run.carry_out(started)
+    with _opened(source) as package, closing(open_target(target, pool=choices.pool, ask=ask)) as connection:
+        return _run(package, connection, plan, choices, monitor or SilentMonitor()).carry_out(started)
 
 
 def preflight(
@@ -115,17 +135,34 @@ def preflight(
     *,
     options: InstallOptions | None = None,
     plan: InstallPlan | None = None,
+    ask: Ask | None = None,
 ) -> InstallPlan:
     """Do all of an install that writes nothing, and return the plan that the target agreed to; raises as `install`."""
     choices = options or InstallOptions()
-    with _opened(source) as package, closing(open_target(target, pool=choices.pool)) as connection:
-        todo = plan or plan_install(package, choices, host=connection.capabilities)
-        _Install(package, connection, todo, choices, SilentMonitor()).check()
-    return todo
+    with _opened(source) as package, closing(open_target(target, pool=choices.pool, ask=ask)) as connection:
+        run = _run(package, connection, plan, choices, SilentMonitor())
+        run.check()
+    return run.plan
 
 
 def _opened(source: PackageSource | Package) -> AbstractContextManager[Package]:
     return nullcontext(source) if isinstance(source, Package) else open_package(source)
+
+
+def _run(
+    package: Package,
+    connection: Target | Importer,
+    plan: InstallPlan | None,
+    options: InstallOptions,
+    monitor: Monitor,
+) -> _Install | PackageImport:
+    """The run for this kind of target, with its plan: the one given, else a fresh one."""
+    if not isinstance(connection, Importer):
+        todo = plan or plan_install(package, options, host=connection.capabilities)
+        return _Install(package, connection, todo, options, monitor)
+    known = replace(options, deployment_option=plan.deployment_option or None) if plan else options
+    fresh = plan_install(package, known, host=connection.capabilities)
+    return PackageImport(package, connection, plan or fresh, fresh=fresh, options=options, monitor=monitor)
 
 
 class _Install:
@@ -134,7 +171,8 @@ class _Install:
     def __init__(
         self, package: Package, target: Target, plan: InstallPlan, options: InstallOptions, monitor: Monitor
     ) -> None:
-        self._package, self._target, self._plan = package, target, plan
+        self.plan = plan
+        self._package, self._target = package, target
         self._options, self._monitor = options, monitor
         of_package = [transfer for transfer in plan.transfers if not transfer.environment]
         scrutiny = Scrutiny(verify=options.verify, policy=options.trust_policy)
@@ -143,15 +181,15 @@ class _Install:
 
     def check(self) -> None:
         """Everything that can be refused before the first byte is written."""
-        self._check_plan()
+        check_agreed(self._package, self.plan, self._options)
         made_bytes = self._discs.check()
-        self._target.check(self._plan, {**self._supply.check(), **made_bytes})
+        self._target.check(self.plan, {**self._supply.check(), **made_bytes})
         for backing in self._supply.backings:
             self._linker().check_link(backing)
-        if any(transfer.mode is DiskMode.HOST_EXPAND for transfer in self._plan.transfers):
+        if any(transfer.mode is DiskMode.HOST_EXPAND for transfer in self.plan.transfers):
             self._expander()
         self._network_maker()
-        self._refuse_warnings((*self._package.findings, *self._plan.findings))
+        self._refuse_warnings((*self._package.findings, *self.plan.findings))
         check_fallback(self._target, self._options)
 
     def carry_out(self, started: float) -> InstallResult:
@@ -175,30 +213,18 @@ class _Install:
             installed = tuple(installed_domain(each, starts) for each in domains)
             journal.keep()
         boots = () if self._options.wait_boot_seconds is None else reports_of(starts)
-        made = [(volumes[transfer.id], images[transfer.id]) for transfer in self._plan.transfers]
+        made = [(volumes[transfer.id], images[transfer.id]) for transfer in self.plan.transfers]
         return InstallResult(
             domains=installed,
             networks=tuple(InstalledNetwork(name=each.name, uuid=each.uuid) for each in networks),
             volumes=tuple(installed_volume(volume, image) for volume, image in made),
             trust=delivery.appraisal.trust,
             signer=delivery.appraisal.signer,
-            findings=(*delivery.package.findings, *self._plan.findings, *self._target.findings, *told),
+            findings=(*delivery.package.findings, *self.plan.findings, *self._target.findings, *told),
             booted=boots[-1] if boots else None,
             boots=boots,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
-
-    def _check_plan(self) -> None:
-        """The plan is for this package, whose licences are accepted."""
-        found = hashlib.sha256(self._package.descriptor).hexdigest()
-        if self._plan.package.descriptor_sha256 != found:
-            raise PlanError(
-                f"the plan was made for {quoted(self._plan.package.name)}, whose descriptor has the SHA-256 "
-                f"{self._plan.package.descriptor_sha256}, found {found} in {quoted(self._package.name)}",
-                code="E_PLAN_PACKAGE",
-                hint="Make the plan again with 'virt-ova plan' from this package.",
-            )
-        check_eulas(self._package.envelope, accepted=self._options.accept_eulas or self._plan.eulas_accepted)
 
     def _refuse_warnings(self, findings: Iterable[Finding]) -> None:
         """With ``strict``, nothing that may surprise is let pass. Raises `PlanError`."""
@@ -236,7 +262,7 @@ class _Install:
 
     def _settle(self, journal: Journal, volumes: Mapping[str, Volume]) -> list[Settled]:
         return settle(
-            self._plan.machines,
+            self.plan.machines,
             self._target,
             volumes=volumes,
             options=self._options,
@@ -262,12 +288,12 @@ class _Install:
             return []
         return [
             journal.make(f"network {connection.name}", partial(maker.create_network, connection))
-            for connection in made_networks(self._plan)
+            for connection in made_networks(self.plan)
         ]
 
     def _network_maker(self) -> NetworkMaker | None:
         """The target, when networks are to be made. Raises `TargetError`."""
-        if not made_networks(self._plan):
+        if not made_networks(self.plan):
             return None
         if not isinstance(self._target, NetworkMaker):
             raise TargetError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from virt_ova.disk.base import BlockMap, DiskReader, DiskWriter, Sink
+from virt_ova.disk.base import BlockMap, DiskFormat, DiskReader, DiskWriter, Sink
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.layers import LayeredReader
 from virt_ova.disk.opener import open_disk
@@ -20,6 +20,7 @@ from virt_ova.disk.qcow2.writer import Qcow2Writer
 from virt_ova.disk.raw import RawWriter
 from virt_ova.disk.send import can_send
 from virt_ova.disk.transplant import TooManyExpandedError, can_transplant
+from virt_ova.disk.vmdk.stream import measure
 from virt_ova.disk.witness import Witness
 from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding, Severity
@@ -27,18 +28,20 @@ from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package
 from virt_ova.package.verify import ByteCheck
 from virt_ova.plan.inputs import Backing
-from virt_ova.plan.plan import DiskMode, ImageFormat
+from virt_ova.plan.plan import FOR_HYPERVISORS, DiskMode, ImageFormat
 from virt_ova.source.base import Member
 from virt_ova.source.joined import JoinedSource
 from virt_ova.stories import ways as way
-from virt_ova.stories.inflation import inflation
+from virt_ova.stories.inflation import inflated_as_it_is, inflated_bytes, inflation
 from virt_ova.stories.link import open_link
+from virt_ova.stories.patience import PatientSink
 from virt_ova.stories.ways import Way
 from virt_ova.text import printable
 from virt_ova.units import MIB, format_bytes
 
 _BLANK_BLOCK_BYTES: Final = 64 << 10
 _CAPACITY_SLACK_BYTES: Final = MIB
+_DOING: Final = {DiskMode.LINK: "Linking", DiskMode.PASS_THROUGH: "Sending", DiskMode.STREAM: "Sending"}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,7 +87,7 @@ class Placement:
     @property
     def step(self) -> str:
         """What filling it is called."""
-        done = "Linking" if self.mode is DiskMode.LINK else "Copying"
+        done = _DOING.get(self.mode, "Copying")
         return f"{done} {printable(self.member.name)}" if self.member else "Making a blank disk"
 
     def write(self, sink: Sink, *, verify: bool, advance: Callable[[int], None] = lambda _: None) -> None:
@@ -113,7 +116,8 @@ class Placement:
 
         with held_back() as held:  # an exception out of nowhere breaks the thread pool's own locks
             try:
-                self.ways[0].fill(sink, self._watched(check), advance)
+                taker = PatientSink(sink, held) if self.mode in FOR_HYPERVISORS else sink
+                self.ways[0].fill(taker, self._watched(check), advance)
             except TargetError:
                 held.deliver()  # the terminal's Ctrl-C stops the ssh below a remote connection, too
                 raise
@@ -157,6 +161,8 @@ def open_placement(
         blank = _blank(capacity_bytes)
         ways = [way.blank(_writer(blank, image_format))]
         return Placement(package=package, member=None, capacity_bytes=blank.capacity_bytes, ways=ways, findings=[])
+    if mode in FOR_HYPERVISORS:
+        return _open_sent(package, member, capacity_bytes, mode)
     if parents:
         return _open_layered(package, (member, *parents), capacity_bytes, image_format, mode)
     if package.compression_of(member):
@@ -178,6 +184,51 @@ def open_placement(
         ways=ways,
         findings=findings,
         witness=witness,
+    )
+
+
+def _open_sent(package: Package, member: Member, declared_bytes: int | None, mode: DiskMode) -> Placement:
+    """As `open_placement`, for a hypervisor that takes packages: a disk as a stream-optimized VMDK, a file as it is."""
+    if package.compression_of(member):
+        return _open_sent_gzipped(package, member, declared_bytes, mode)
+    if mode is DiskMode.PASS_THROUGH:
+        ways = [way.pass_through(member, None)]
+        return Placement(package=package, member=member, capacity_bytes=member.size, ways=ways, findings=[])
+    witness = Witness(member)
+    reader = open_disk(witness.member)
+    check_capacity(member, reader.block_map, declared_bytes)
+    capacity_bytes, findings = reader.block_map.capacity_bytes, []
+    chosen = way.pass_through(witness.member, reader)
+    if not can_send(reader):
+        chosen = way.restream(witness.member, reader, measure(witness.member, reader))
+        message = f"a {reader.format} disk is sent as a stream-optimized VMDK, which is what the hypervisor reads"
+        where = printable(member.name)
+        findings = [Finding(code="DISK_STREAMED", severity=Severity.INFO, message=message, where=where)]
+    return Placement(
+        package=package,
+        member=member,
+        capacity_bytes=capacity_bytes,
+        ways=[chosen],
+        findings=findings,
+        witness=witness,
+    )
+
+
+def _open_sent_gzipped(package: Package, member: Member, declared_bytes: int | None, mode: DiskMode) -> Placement:
+    """As `_open_sent`, for a file that is compressed as a whole: what is sent is what it holds."""
+    disk = examine_gzipped(member, declared_bytes=declared_bytes)
+    if mode is DiskMode.STREAM:
+        check_capacity(member, disk.block_map, declared_bytes)
+        if disk.format is not DiskFormat.VMDK_STREAM:
+            raise DiskError(
+                f"found a {disk.format} disk that is gzip'd as a whole, expected a stream-optimized VMDK in it",
+                code="E_NOT_SUPPORTED",
+                where=printable(member.name),
+                hint="Decompress the file, and take ovf:compression out of the descriptor.",
+            )
+    ways = [inflated_as_it_is(disk, inflated_bytes(disk))]
+    return Placement(
+        package=package, member=member, capacity_bytes=disk.block_map.capacity_bytes, ways=ways, findings=[]
     )
 
 

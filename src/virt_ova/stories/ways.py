@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from virt_ova.disk.base import DiskReader, DiskWriter, Sink
 from virt_ova.disk.copy import copy_disk, write_blank
-from virt_ova.disk.pump import Hasher
+from virt_ova.disk.pump import Hasher, read_spans, spans_between
 from virt_ova.disk.qcow2.transplant import TransplantLayout
-from virt_ova.disk.send import send_disk
+from virt_ova.disk.send import send_disk, send_file
 from virt_ova.disk.transplant import transplant_disk
+from virt_ova.disk.vmdk.stream import StreamLayout, send_stream
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode
 from virt_ova.source.base import Member
@@ -89,3 +90,28 @@ def host_expansion(member: Member, reader: DiskReader, expanded: Way) -> Way:
         needed_bytes=member.size + expanded.needed_bytes,
         fill=fill,
     )
+
+
+def pass_through(member: Member, reader: DiskReader | None) -> Way:
+    """A file that is sent as it is, for good: a disk that `reader` has checked, or any other file."""
+
+    def fill(sink: Sink, hasher: Hasher | None, advance: Advance) -> None:
+        if reader is None:
+            send_file(member, sink, hasher=hasher, advance=advance)
+        else:
+            send_disk(member, reader, sink, hasher=hasher, advance=advance)
+
+    return Way(mode=DiskMode.PASS_THROUGH, size_bytes=member.size, needed_bytes=member.size, fill=fill)
+
+
+def restream(member: Member, reader: DiskReader, layout: StreamLayout) -> Way:
+    """A disk that is made a stream-optimized VMDK; the bytes of its file are hashed once it is sent."""
+
+    def fill(sink: Sink, hasher: Hasher | None, advance: Advance) -> None:
+        send_stream(member, reader, layout, sink, advance=advance)
+        if hasher:
+            for piece in read_spans(spans_between(0, member.size), member.read_at):
+                hasher.update(piece.data)
+                advance(0)
+
+    return Way(mode=DiskMode.STREAM, size_bytes=layout.size_bytes, needed_bytes=layout.size_bytes, fill=fill)

@@ -15,6 +15,7 @@ from virt_ova.errors import TargetError
 from virt_ova.interrupt import held_back
 from virt_ova.paths import is_text
 from virt_ova.target.base import Driver, Target
+from virt_ova.target.importing import Ask, AskingDriver, Importer
 from virt_ova.text import printable, quoted, without_secrets
 
 GROUP: Final = "virt_ova.targets"
@@ -43,12 +44,13 @@ def drivers() -> list[DriverEntry]:
     return [_entry(same) for same in points.values()]
 
 
-def open_target(uri: str, *, pool: str | None = None) -> Target:
+def open_target(uri: str, *, pool: str | None = None, ask: Ask | None = None) -> Target | Importer:
     """Open the target that `uri` names.
 
     Args:
         uri: a connection URI; its scheme chooses the driver.
         pool: storage pool; the target's default when None.
+        ask: asks a person for a user name and a password; None when there is nobody.
 
     Raises:
         TargetError: no driver serves the scheme or the driver cannot be used (``E_TARGET``), or the driver refuses.
@@ -72,6 +74,8 @@ def open_target(uri: str, *, pool: str | None = None) -> Target:
         raise TargetError(entry.problem, code="E_TARGET", hint="Reinstall or remove the package that has this driver.")
     if missing := entry.driver.missing():
         raise TargetError(f"the driver {entry.driver.name} cannot be used: {missing}", code="E_TARGET")
+    if isinstance(entry.driver, AskingDriver):
+        return entry.driver.open_asking(uri, pool=pool, ask=ask)
     return entry.driver.open(uri, pool=pool)
 
 

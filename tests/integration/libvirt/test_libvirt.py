@@ -14,6 +14,7 @@ import libvirt
 import pytest
 
 from tests.build.plans import machine, plan, talking_boot_sector, transfer
+from tests.build.targets import open_plain
 from tests.integration.libvirt.conftest import Daemon
 from virt_ova.disk.sink import FileSink
 from virt_ova.errors import TargetError
@@ -21,7 +22,6 @@ from virt_ova.plan.machine import Connection, ConnectionKind, FirmwareKind
 from virt_ova.plan.plan import ImageFormat
 from virt_ova.target.libvirt.stream import StreamSink
 from virt_ova.target.libvirt.target import LibvirtTarget
-from virt_ova.target.registry import open_target
 
 SIZE = 1 << 20
 
@@ -260,7 +260,7 @@ def test_a_lost_daemon_is_a_lost_connection(daemon: Daemon) -> None:
 
 
 def test_the_mock_driver_says_that_it_is_one() -> None:
-    target = open_target("test:///default")
+    target = open_plain("test:///default")
     with pytest.raises(
         TargetError, match=r"^test:///default is libvirt's mock driver, which has no volume upload"
     ) as caught:

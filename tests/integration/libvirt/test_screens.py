@@ -15,13 +15,13 @@ import pytest
 from tests.build.disks import SECTOR
 from tests.build.plans import machine, plan, talking_boot_sector, transfer
 from tests.build.sectors import blank, restless, showing
+from tests.build.targets import open_plain
 from tests.integration.libvirt.conftest import Daemon
 from virt_ova.plan.machine import FirmwareKind, Machine
 from virt_ova.target.base import BootReport, DiskState, ScreenState, Target
 from virt_ova.target.boot.picture import read_picture
 from virt_ova.target.libvirt.errors import silence
 from virt_ova.target.libvirt.target import LibvirtTarget
-from virt_ova.target.registry import open_target
 
 SIZE: Final = 1 << 20
 ENOUGH_SECONDS: Final = 250
@@ -76,7 +76,7 @@ def seen(
 @pytest.fixture(params=["dir", "libvirt"])
 def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Target]:
     if request.param == "dir":
-        return lambda: open_target(f"dir:{tmp_path / 'machines'}")
+        return lambda: open_plain(f"dir:{tmp_path / 'machines'}")
     daemon: Daemon = request.getfixturevalue("daemon")
     daemon.add_pool("images")
     silence()

@@ -28,7 +28,16 @@ from virt_ova.plan.machine import (
     Nic,
 )
 from virt_ova.plan.nics import MODELS as NIC_MODELS
-from virt_ova.plan.plan import Decision, DiskMode, ImageFormat, InstallPlan, Outcome, Transfer
+from virt_ova.plan.plan import (
+    CHOOSABLE_MODES,
+    FOR_HYPERVISORS,
+    Decision,
+    DiskMode,
+    ImageFormat,
+    InstallPlan,
+    Outcome,
+    Transfer,
+)
 
 PLAN = plan_of(
     system(
@@ -71,7 +80,7 @@ def plans(draw: st.DrawFn) -> InstallPlan:
                 file_format=words,
                 capacity_bytes=st.integers(0, 64 << 40),
                 image_format=st.sampled_from(ImageFormat),
-                mode=st.sampled_from(DiskMode),
+                mode=st.sampled_from(CHOOSABLE_MODES),
                 image_name=words,
             ),
             max_size=3,
@@ -123,6 +132,17 @@ def plans(draw: st.DrawFn) -> InstallPlan:
 @settings(max_examples=60)
 def test_a_plan_survives_json(plan: InstallPlan) -> None:
     assert from_json(to_json(plan)) == plan
+
+
+@pytest.mark.parametrize("mode", sorted(FOR_HYPERVISORS))
+def test_a_mode_that_nobody_can_choose_is_refused(mode: DiskMode) -> None:
+    made = to_json(replace(PLAN, transfers=(replace(PLAN.transfers[0], mode=mode),)))
+    with pytest.raises(PlanError) as caught:
+        from_json(made)
+    assert (caught.value.code, caught.value.message) == (
+        "E_PLAN_JSON",
+        f"the disk mode {mode} cannot be chosen, expected expand, transplant, link, host-expand",
+    )
 
 
 def test_a_plan_with_properties_survives_json_which_has_no_password() -> None:

@@ -11,7 +11,7 @@ from virt_ova.ovf.envelope import Disk, Item, ResourceType
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.machine import Bus, Controller, DriveKind, Machine
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan, Outcome, Transfer
+from virt_ova.plan.plan import CHOOSABLE_MODES, FOR_HYPERVISORS, DiskMode, ImageFormat, InstallPlan, Outcome, Transfer
 from virt_ova.units import GIB
 
 XP = "winXPProGuest"
@@ -316,8 +316,14 @@ class TestTransfers:
         whole = envelope(system(scsi("lsilogic"), disk(1)))
         raw = plan_of(whole, options=InstallOptions(image_format=ImageFormat.RAW)).transfers[0]
         assert (raw.image_format, raw.mode, raw.image_name) == (ImageFormat.RAW, DiskMode.EXPAND, "vm-disk1.raw")
-        for mode in DiskMode:
+        for mode in CHOOSABLE_MODES:
             assert plan_of(whole, options=InstallOptions(disk_mode=mode)).transfers[0].mode is mode
+
+    @pytest.mark.parametrize("mode", sorted(FOR_HYPERVISORS))
+    def test_a_mode_for_hypervisors_that_take_packages_cannot_be_chosen(self, mode: DiskMode) -> None:
+        with pytest.raises(PlanError, match=rf"^disk mode {mode} cannot be chosen$") as caught:
+            plan_of(envelope(system(scsi("lsilogic"), disk(1))), options=InstallOptions(disk_mode=mode))
+        assert caught.value.code == "E_OPTION"
 
     def test_what_cannot_be_transplanted_is_expanded_and_told(self) -> None:
         whole = envelope(system(scsi("lsilogic"), disk(1)))

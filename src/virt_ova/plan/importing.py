@@ -1,0 +1,183 @@
+"""From a descriptor to a plan for a hypervisor that makes machines out of packages by itself.
+
+It decides on the hardware, and what becomes of each disk. What is left to plan is what the package asks of whoever
+installs it: names, networks, the deployment option, properties. So the machines of such a plan have no drives, and the
+plan no transfers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from virt_ova.errors import PlanError
+from virt_ova.findings import Severity
+from virt_ova.ovf.envelope import Envelope, Item
+from virt_ova.ovf.hardware import firmware, nics
+from virt_ova.plan.devices import plan_cpus, plan_memory
+from virt_ova.plan.from_ovf import check_options, description, note_choices
+from virt_ova.plan.host import HostCapabilities
+from virt_ova.plan.ledger import Ledger
+from virt_ova.plan.machine import Connection, ConnectionKind, Firmware, FirmwareKind, Machine, Nic
+from virt_ova.plan.nics import check_networks, describe
+from virt_ova.plan.options import InstallOptions, MachineStyle
+from virt_ova.plan.plan import DiskMode, InstallPlan, Outcome, PackageIdentity
+from virt_ova.plan.properties import chosen_option, plan_entities
+from virt_ova.plan.systems import Blueprint, choose_systems
+from virt_ova.text import quoted
+
+GUEST_INFO: Final = "com.vmware.guestInfo"
+
+_ANY_MODEL: Final = "e1000"
+"""Stands in a plan for whatever model the hypervisor makes."""
+
+_NOWHERE: Final = Connection(kind=ConnectionKind.NONE)
+
+
+def make_import_plan(
+    envelope: Envelope, *, identity: PackageIdentity, host: HostCapabilities, options: InstallOptions
+) -> InstallPlan:
+    """What an install on such a hypervisor will do; arguments and errors as `virt_ova.plan.from_ovf.make_plan`."""
+    check_options(envelope, options)
+    _check_choices(options)
+    ledger = Ledger()
+    note_choices(envelope, options, ledger)
+    blueprints = choose_systems(envelope, identity, options, ledger)
+    check_networks(envelope, (item for each in blueprints for item in each.items), options.networks)
+    entities = plan_entities(envelope, [(each.system, each.name) for each in blueprints], options, ledger)
+    if entities and not host.tells_properties:
+        _note_transports(blueprints, ledger)
+    connections = _connections(blueprints, options.networks, host, ledger)
+    return InstallPlan(
+        package=identity,
+        deployment_option=chosen_option(envelope, options),
+        eulas_accepted=options.accept_eulas,
+        machines=tuple(_machine(each, identity, connections, ledger) for each in blueprints),
+        transfers=(),
+        entities=entities,
+        decisions=tuple(ledger.decisions),
+        findings=(*envelope.findings, *ledger.findings),
+    )
+
+
+def connections_of(plan: InstallPlan) -> Mapping[str, Connection]:
+    """Where each network of the package goes.
+
+    Raises:
+        PlanError: two machines have one network in two places (``E_PLAN_HARDWARE``).
+    """
+    found: dict[str, Connection] = {}
+    for nic in (nic for machine in plan.machines for nic in machine.nics):
+        if found.setdefault(nic.network, nic.connection) != nic.connection:
+            raise PlanError(
+                f"network {quoted(nic.network)} goes to {describe(found[nic.network])} and to "
+                f"{describe(nic.connection)}, expected one place for each network on this hypervisor",
+                code="E_PLAN_HARDWARE",
+            )
+    return found
+
+
+def check_import_plan(plan: InstallPlan, fresh: InstallPlan) -> None:
+    """Refuse an edited plan that wants what only the hypervisor decides.
+
+    Args:
+        plan: what is to be done.
+        fresh: what would be planned now.
+
+    Raises:
+        PlanError: machines differ by more than names and connections (``E_PLAN_HARDWARE``).
+    """
+    if (
+        tuple(map(_decided_elsewhere, plan.machines)) != tuple(map(_decided_elsewhere, fresh.machines))
+        or plan.transfers
+    ):
+        raise PlanError(
+            "the plan changes hardware or disks, which this hypervisor decides by itself from the descriptor",
+            code="E_PLAN_HARDWARE",
+            hint="Of such a plan names, networks, the deployment option and properties can be edited. A plan that was "
+            "made for another target must be made again.",
+        )
+
+
+def _decided_elsewhere(machine: Machine) -> Machine:
+    """The machine without what is decided here."""
+    nameless = tuple(replace(nic, connection=_NOWHERE) for nic in machine.nics)
+    return replace(machine, name="machine", title="", package="", description="", nics=nameless)
+
+
+def _check_choices(options: InstallOptions) -> None:
+    """Refuse options for what only the hypervisor decides. Raises `PlanError` (``E_OPTION``)."""
+    if options.disk_mode is not DiskMode.EXPAND:
+        raise PlanError(
+            f"disk mode {options.disk_mode} cannot be had on a hypervisor that takes the package's disks as they are",
+            code="E_OPTION",
+            hint="Leave --disk-mode out.",
+        )
+    is_auto = options.machine is MachineStyle.AUTO
+    if not is_auto or options.disk_bus or options.nic_model or options.keep_mac:
+        raise PlanError(
+            "hardware cannot be chosen on a hypervisor that makes it from the descriptor by itself",
+            code="E_OPTION",
+            hint="Leave --machine, --disk-bus, --nic-model and --keep-mac out.",
+        )
+
+
+def _connections(
+    blueprints: tuple[Blueprint, ...], chosen: Mapping[str, Connection], host: HostCapabilities, ledger: Ledger
+) -> dict[str, Connection]:
+    """Where each network goes: where the user said, else to the host's network of that name, else to its usual one."""
+    connections = dict(chosen)
+    for item in (item for each in blueprints for item in nics(each.items)):
+        name = next(iter(item.connections), "")
+        if name in connections:
+            continue
+        connections[name] = host.default_connection
+        if name in host.networks:
+            connections[name] = replace(host.default_connection, name=name)
+        message = f"network {quoted(name)} is not named by an option and goes to {describe(connections[name])}"
+        ledger.note("NETWORK_DEFAULT", Severity.INFO, message, item.where)
+    return connections
+
+
+def _note_transports(blueprints: tuple[Blueprint, ...], ledger: Ledger) -> None:
+    """Guests are told by VMware Tools; say so where the package has another way."""
+    for blueprint in blueprints:
+        transports = blueprint.hardware.transports
+        if GUEST_INFO not in transports:
+            expected = f"by {quoted(' '.join(transports))}" if transports else "in a way that the package does not say"
+            message = (
+                f"the guest expects its properties {expected}, which a host without vCenter has not: they are in "
+                "guestinfo.ovfEnv, and a guest that does not ask VMware Tools for it misses them"
+            )
+            ledger.note("OVF_TRANSPORT", Severity.WARNING, message, blueprint.system.where)
+
+
+def _nic(item: Item, connections: Mapping[str, Connection]) -> Nic:
+    network = next(iter(item.connections), "")
+    return Nic(model=_ANY_MODEL, network=network, connection=connections[network])
+
+
+def _machine(
+    blueprint: Blueprint,
+    identity: PackageIdentity,
+    connections: Mapping[str, Connection],
+    ledger: Ledger,
+) -> Machine:
+    system, items = blueprint.system, blueprint.items
+    unsaid = Ledger()  # what is noted of hardware that the hypervisor makes would not be true
+    wanted = firmware(blueprint.hardware)
+    ledger.setting(Outcome.KEPT, f"hardware of {blueprint.name}", "as the descriptor says", "the hypervisor makes it")
+    return Machine(
+        name=blueprint.name,
+        title=system.name or system.id,
+        package=identity.name,
+        description=description(system),
+        cpus=plan_cpus(items, unsaid),
+        memory_bytes=plan_memory(items, unsaid),
+        os_type=system.os.type,
+        firmware=Firmware(kind=FirmwareKind(wanted.kind), secure_boot=wanted.secure_boot),
+        nics=tuple(_nic(item, connections) for item in nics(items)),
+        collection=blueprint.collection,
+        startup=blueprint.startup,
+    )

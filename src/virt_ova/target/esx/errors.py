@@ -1,0 +1,85 @@
+"""The border to the vSphere API: what it raises becomes one of our errors here."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from typing import Any, Final
+from xml.parsers.expat import ExpatError
+
+from pyVmomi import vim, vmodl
+
+from virt_ova.errors import SpaceError, TargetError
+from virt_ova.target.esx.tls import ThumbprintError
+from virt_ova.text import printable
+
+BROKEN_LINE: Final = (OSError, HTTPException, ExpatError)
+"""What is raised when the other end cannot be reached, goes away, or does not speak the protocol."""
+
+_LIMIT: Final = 500
+_CODES: Final = (
+    (vim.fault.InvalidLogin, "E_AUTH"),
+    (vim.fault.NotAuthenticated, "E_SESSION"),
+    (vim.fault.NoPermission, "E_ACCESS"),
+    (vim.fault.DuplicateName, "E_EXISTS"),
+    (vim.fault.AlreadyExists, "E_EXISTS"),
+    (vim.fault.NoDiskSpace, "E_SPACE"),
+    (vim.fault.InsufficientStorageSpace, "E_SPACE"),
+    (vmodl.fault.NotSupported, "E_NOT_SUPPORTED"),
+    (vmodl.fault.MethodNotFound, "E_NOT_SUPPORTED"),
+)
+"""The first that a fault is one of; all others are ``E_VSPHERE``."""
+
+_HINTS: Final = {
+    "E_AUTH": "Check the user and the password; several wrong ones lock an account for some minutes.",
+    "E_SESSION": "The session was ended on the server, by a timeout or by an administrator: install again.",
+    "E_ACCESS": "The user needs the privileges to import a vApp, to allocate space and to assign a network.",
+    "E_EXISTS": "Choose another name with --name.",
+    "E_SPACE": "Free some space or choose another datastore with --pool.",
+    "E_CONNECT": "Check that the host is there and the network is up, then install again.",
+    "E_TLS": "Add ?thumbprint=SHA256 of the certificate to the URI once you know that it is the host's own.",
+}
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what the API raises into one of our errors; `doing` says what is being done, as ``logging in at 'esx1'``.
+
+    Raises:
+        TargetError: it failed.
+        SpaceError: there is no room (``E_SPACE``).
+    """
+    try:
+        yield
+    except (vmodl.MethodFault, *BROKEN_LINE) as exc:
+        raise error_of(exc, doing) from exc
+
+
+def error_of(exc: BaseException, doing: str) -> TargetError:
+    """The error for what the API raised."""
+    code = _code_of(exc)
+    kind = SpaceError if code == "E_SPACE" else TargetError
+    return kind(f"{doing} failed: {words_of(exc)}", code=code, hint=_HINTS.get(code, ""))
+
+
+def words_of(fault: Any) -> str:  # noqa: ANN401 - pyvmomi has no types
+    """What a fault says, in one line; its kind when it says nothing."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {printable(fault.verify_message)}"
+    if isinstance(fault, TimeoutError):
+        return "no answer came in time"
+    said = getattr(fault, "msg", None) or getattr(fault, "strerror", None) or ""
+    if not said and isinstance(fault, BROKEN_LINE):
+        said = str(fault)
+    kind = type(fault).__name__.rpartition(".")[2]
+    return printable(str(said).strip() or kind, limit=_LIMIT).rstrip(".")
+
+
+def _code_of(exc: BaseException) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError | ThumbprintError):
+        return "E_TLS"
+    if isinstance(exc, BROKEN_LINE):
+        return "E_CONNECT"
+    return next((code for kind, code in _CODES if isinstance(exc, kind)), "E_VSPHERE")

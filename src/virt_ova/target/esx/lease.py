@@ -1,0 +1,219 @@
+"""An NFC lease: the right to send the files of a machine that is being made, for as long as somebody says so.
+
+Without a word the server takes a lease back after some minutes, and nothing of it can be resumed. So a thread of its
+own reports progress every few seconds, whatever the upload waits for; and when the server does not want to hear it any
+more, it lets the upload know.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pyVmomi import vim, vmodl
+
+from virt_ova.errors import TargetError
+from virt_ova.interrupt import Held
+from virt_ova.target.esx.errors import BROKEN_LINE, error_of, translated, words_of
+from virt_ova.target.esx.session import Session
+from virt_ova.target.esx.tls import Trust
+from virt_ova.target.esx.upload import Destination, UploadSink
+from virt_ova.text import printable, quoted
+
+BEAT_SECONDS: Final = 2.0
+"""How often progress is reported."""
+
+READY_SECONDS: Final = 600.0
+"""How long a lease may take to begin: the server makes the disks, which may be allocated in full."""
+
+SILENCE_SECONDS: Final = 120.0
+"""How long the server may not answer: less than the least time after which it takes a lease back."""
+
+_TICK_SECONDS: Final = 0.5
+_JOIN_SECONDS: Final = 5.0
+_WILDCARD: Final = "*"
+_HTTPS: Final = 443
+_KEEPING: Final = "keeping the lease alive"
+
+
+class Lease:
+    """A lease, and the thread that keeps it alive."""
+
+    def __init__(self, session: Session, handle: Any, *, total_bytes: int) -> None:  # noqa: ANN401 - pyvmomi has no types
+        """Keep `handle`, a vim.HttpNfcLease, for `total_bytes` that will be sent; `wait` comes next."""
+        self._session, self._handle, self._total = session, handle, max(total_bytes, 1)
+        self._info: Any = None
+        self._sent = 0
+        self._failure: TargetError | None = None
+        self._uploads: list[UploadSink] = []
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def wait(self, held: Held) -> None:
+        """Wait until it is ready, and keep it alive from then on.
+
+        Raises:
+            TargetError: it will not be (``E_LEASE``), or the server cannot be asked.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        with translated("waiting for the lease"):
+            while (state := self._handle.state) == "initializing":
+                if time.monotonic() > deadline:
+                    raise _lease_error(f"it was not ready after {READY_SECONDS:.0f} s")
+                with held.let_through():
+                    time.sleep(_TICK_SECONDS)
+            if state != "ready":
+                raise _lease_error(self._reason() or f"its state is {printable(str(state))}")
+            self._info = self._handle.info
+        self._thread.start()
+
+    def entity(self, session: Session) -> Any:  # noqa: ANN401 - pyvmomi has no types
+        """The machine, or the vApp, that it is for; None when that cannot be told, or not yet."""
+        if self._info is None:
+            try:
+                self._info = session.own(self._handle).info
+            except vmodl.fault.ManagedObjectNotFound:
+                return None
+        return self._info.entity if self._info else None
+
+    def open_upload(self, key: str, size_bytes: int, *, name: str, is_disk: bool) -> UploadSink:
+        """Where the file goes that the import spec calls `key`.
+
+        Raises:
+            TargetError: the lease has no such file, or would have it sent to a place that is not known (``E_LEASE``).
+        """
+        device = next((each for each in self._info.deviceUrl or () if each.importKey == key), None)
+        if device is None:
+            raise _lease_error(f"it has no place for {quoted(name)} ({quoted(key)})")
+        destination = self._destination(str(device.url), str(device.sslThumbprint or ""), is_disk=is_disk)
+        sink = UploadSink(destination, size_bytes, name=name, sent=self._advance, alive=self.check)
+        self._uploads.append(sink)
+        return sink
+
+    def target_id(self, key: str) -> str:
+        """The server's file name for the file `key`."""
+        ids = (each.targetId for each in self._info.deviceUrl or () if each.importKey == key)
+        return printable(next((str(each) for each in ids if each), ""))
+
+    def check(self) -> None:
+        """Raise `TargetError` when the server has taken the lease back."""
+        if self._failure:
+            raise self._failure
+
+    def complete(self) -> None:
+        """Tell the server that everything is there.
+
+        Raises:
+            TargetError: it does not agree.
+        """
+        self.check()
+        with translated("completing the lease"):
+            self._handle.HttpNfcLeaseComplete()
+        self.stop()
+
+    def abort(self, session: Session) -> None:
+        """Break it off; one that is over already is as good."""
+        self.stop()
+        try:
+            session.own(self._handle).HttpNfcLeaseAbort()
+        except (vmodl.fault.ManagedObjectNotFound, vim.fault.InvalidState, vim.fault.Timedout):
+            return
+
+    def stop(self) -> None:
+        """Keep it alive no longer."""
+        self._is_over.set()
+        for upload in self._uploads:
+            upload.close()
+        if self._thread.ident is not None:
+            self._thread.join(_JOIN_SECONDS)
+
+    def _advance(self, done_bytes: int) -> None:
+        self._sent += done_bytes
+
+    def _keep(self) -> None:
+        """Report progress until it is over; of one that is lost, tell the upload."""
+        heard = time.monotonic()
+        while not self._is_over.wait(BEAT_SECONDS):
+            try:
+                self._handle.HttpNfcLeaseProgress(min(99, 100 * self._sent // self._total))
+                heard = time.monotonic()
+                if self._has_failed():
+                    self._lose(_lease_error(self._reason()))
+            except (vim.fault.Timedout, vim.fault.InvalidState) as exc:
+                self._lose(_lease_error(self._reason() or words_of(exc)))
+            except vmodl.MethodFault as exc:
+                self._lose(error_of(exc, _KEEPING))
+            except BROKEN_LINE as exc:
+                if time.monotonic() - heard > SILENCE_SECONDS:
+                    self._lose(error_of(exc, _KEEPING))
+
+    def _has_failed(self) -> bool:
+        """Whether the server calls it failed; of one that is gone the next report of progress tells why."""
+        try:
+            return str(self._handle.state) == "error"
+        except vmodl.fault.ManagedObjectNotFound:
+            return False
+
+    def _lose(self, failure: TargetError) -> None:
+        if not self._is_over.is_set():
+            self._failure = self._failure or failure
+            self._is_over.set()
+            for upload in self._uploads:
+                upload.break_off()
+
+    def _reason(self) -> str:
+        """What the server says went wrong; empty when it says nothing."""
+        try:
+            error = self._handle.error
+        except (vmodl.MethodFault, *BROKEN_LINE):
+            return ""
+        return words_of(error) if error else ""
+
+    def _destination(self, url: str, thumbprint: str, *, is_disk: bool) -> Destination:
+        """Where `url` leads, if it may lead there.
+
+        A lease of ESXi leads to the host itself. That of a vCenter leads to one of its hosts, whose certificate it
+        names in a session that is trusted; without that, the certificate must be valid.
+        """
+        address, plain = self._session.address, thumbprint.replace(":", "").strip().lower()
+        host, port, path = _parts_of(url)
+        host = address.host if host == _WILDCARD else host
+        is_own = host.lower() == address.host.lower()
+        if not host or not (is_own or address.is_vcenter):
+            raise _lease_error(f"it leads to {quoted(url)}, expected https://{address.host}/")
+        where = f"[{host}]" if ":" in host else host
+        there = f"https://{where}:{port or (address.port if is_own else _HTTPS)}{path}"
+        if plain:
+            trust = Trust(thumbprint=_checked_thumbprint(plain))
+        elif is_own:
+            trust = self._session.trust
+        else:
+            trust = Trust(is_verified=address.is_verified)
+        return Destination(url=there, trust=trust, is_disk=is_disk)
+
+
+def _parts_of(url: str) -> tuple[str, int | None, str]:
+    """Host, port and path of a URL; no host when it is not one of https."""
+    try:
+        parts = urlsplit(url)
+        port = None if parts.hostname == _WILDCARD else parts.port
+    except ValueError:
+        return "", None, ""
+    host = (parts.hostname or "") if parts.scheme == "https" else ""
+    return host, port, parts._replace(scheme="", netloc="").geturl()
+
+
+def _checked_thumbprint(text: str) -> str:
+    if len(text) not in {40, 64} or not set(text) <= set("0123456789abcdef"):
+        raise _lease_error(f"it names the thumbprint {quoted(text)}, expected a SHA-1 or SHA-256 in hex")
+    return text
+
+
+def _lease_error(reason: str) -> TargetError:
+    return TargetError(
+        f"the lease cannot be used: {reason or 'the server does not say why'}",
+        code="E_LEASE",
+        hint="Install again; if it fails in the same place, look at the events of the host or vCenter.",
+    )

@@ -1,0 +1,106 @@
+"""A machine, or a vApp, that was imported."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from pyVmomi import vim, vmodl
+
+from virt_ova.target.base import BootReport
+from virt_ova.target.esx.errors import translated
+from virt_ova.target.esx.session import Session, run_task
+from virt_ova.text import printable, quoted
+
+_TICK_SECONDS: Final = 1.0
+_VANISHING_SECONDS: Final = 3.0
+
+
+class EsxMachine:
+    """A `virt_ova.target.base.Domain`.
+
+    Attributes:
+        name: its name.
+        uuid: its BIOS UUID; empty for a vApp.
+        start_command: none: nothing that is sure to be installed here can start it.
+    """
+
+    start_command = ""
+
+    def __init__(self, session: Session, entity: Any, *, name: str, uuid: str) -> None:  # noqa: ANN401 - pyvmomi has no types
+        self._session, self._entity = session, entity
+        self.name, self.uuid = name, uuid
+
+    def start(self) -> None:
+        """See `Domain.start`."""
+        doing = f"starting {quoted(self.name)}"
+        with translated(doing):
+            is_group = isinstance(self._entity, vim.VirtualApp)
+            run_task(self._entity.PowerOnVApp_Task() if is_group else self._entity.PowerOnVM_Task(), doing)
+
+    def watch(self, seconds: float) -> BootReport:
+        """See `Domain.watch`; what can be seen from outside is what VMware Tools in the guest report."""
+        self.start()
+        begun = time.monotonic()
+        seen = BootReport(machine=self.name, state="no-output", seconds=0.0, evidence="")
+        with translated(f"watching {quoted(self.name)}"):
+            while seen.state != "network" and (passed := time.monotonic() - begun) < seconds:
+                seen = self._look(passed, seen)
+                time.sleep(min(_TICK_SECONDS, max(0.0, seconds - passed)))
+        return seen
+
+    def discard(self) -> None:
+        """See `Domain.discard`; the disks of an imported machine go with it."""
+        with translated(f"removing {quoted(self.name)}"):
+            self._session.lasting(lambda session: remove(session, self._entity))
+
+    def _look(self, passed: float, before: BootReport) -> BootReport:
+        guest = getattr(self._entity, "guest", None)
+        address = printable(str(guest.ipAddress or "")) if guest else ""
+        state = before.state
+        if address:
+            state = "network"
+        elif guest and guest.toolsRunningStatus == "guestToolsRunning":
+            state = "agent"
+        if state == before.state:
+            return before
+        evidence = address or "VMware Tools run in the guest"
+        return BootReport(machine=self.name, state=state, seconds=round(passed, 1), evidence=evidence, address=address)
+
+
+def remove(session: Session, entity: Any) -> None:  # noqa: ANN401 - pyvmomi has no types
+    """Stop the machine or vApp if it runs, and remove it with its disks; one that is gone already is as good.
+
+    Raises:
+        TargetError: it takes too long.
+        vmodl.MethodFault: it stays.
+    """
+    thing = session.own(entity)
+    try:
+        _stop(thing)
+        run_task(thing.Destroy_Task(), "removing it")
+    except vmodl.fault.ManagedObjectNotFound:
+        return
+    except vmodl.MethodFault:
+        if not _vanishes(thing):
+            raise
+
+
+def _vanishes(thing: Any) -> bool:  # noqa: ANN401 - pyvmomi has no types
+    """Whether it goes by itself: a server removes the machine of a lease that was aborted, in its own time."""
+    deadline = time.monotonic() + _VANISHING_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            str(thing.name)
+        except vmodl.fault.ManagedObjectNotFound:
+            return True
+        time.sleep(_TICK_SECONDS / 2)
+    return False
+
+
+def _stop(thing: Any) -> None:  # noqa: ANN401 - pyvmomi has no types
+    if isinstance(thing, vim.VirtualApp):
+        if any(machine.runtime.powerState != "poweredOff" for machine in thing.vm):
+            run_task(thing.PowerOffVApp_Task(force=True), "stopping it")
+    elif thing.runtime.powerState != "poweredOff":
+        run_task(thing.PowerOffVM_Task(), "stopping it")

@@ -1,0 +1,160 @@
+"""A session of the vSphere API.
+
+Managed objects of pyvmomi hold the connection they came by, and may be used from several threads. When the session has
+ended or the line is broken, what must still be done (taking back what was made) is done in a new one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+from pyVmomi import SoapStubAdapter, vim, vmodl
+
+from virt_ova.errors import TargetError
+from virt_ova.target.esx.credentials import Credentials
+from virt_ova.target.esx.errors import BROKEN_LINE, translated
+from virt_ova.target.esx.tls import PinnedConnection, Trust
+from virt_ova.target.esx.uri import Address
+from virt_ova.text import printable, quoted
+
+ANSWER_SECONDS: Final = 60.0
+"""How long the server may take for one answer."""
+
+_NAMESPACE: Final = "vim25/6.5"
+"""The API that is spoken: the oldest that any server still in use has, and newer ones speak as well."""
+
+_TICK_SECONDS: Final = 0.2
+_TASK_SECONDS: Final = 600.0
+
+T = TypeVar("T")
+
+
+class Session:
+    """Logged in at one vSphere.
+
+    Attributes:
+        address: where it is.
+        trust: which certificates are taken there.
+        content: of the service instance.
+    """
+
+    def __init__(self, address: Address, credentials: Credentials) -> None:
+        """Log in.
+
+        Raises:
+            TargetError: no connection (``E_CONNECT``, ``E_TLS``), or the login is refused (``E_AUTH``).
+        """
+        self.address, self._credentials = address, credentials
+        self.trust = Trust(is_verified=address.is_verified, thumbprint=address.thumbprint)
+        self._is_over = False
+        self._stub = _stub(address, self.trust)
+        try:
+            self._log_in()
+        except BaseException:
+            self._stub.DropConnections()
+            raise
+
+    def _log_in(self) -> None:
+        address, credentials = self.address, self._credentials
+        instance: Any = vim.ServiceInstance("ServiceInstance", self._stub)
+        with translated(f"connecting to {quoted(address.uri)}"):
+            self.content = instance.RetrieveContent()
+        kind = str(self.content.about.apiType)
+        if (kind == "VirtualCenter") != address.is_vcenter:
+            expected = "vpx://VCENTER/DATACENTER/CLUSTER" if kind == "VirtualCenter" else "esx://HOST/"
+            raise TargetError(
+                f"{quoted(address.uri)} is a {printable(kind)}, whose URI is {expected}",
+                code="E_URI",
+                hint="Use the other scheme.",
+            )
+        with translated(f"logging in at {quoted(address.host)} as {quoted(credentials.user)}"):
+            self.content.sessionManager.Login(credentials.user, credentials.password, None)
+
+    def renewed(self) -> Session:
+        """Another session of the same user."""
+        return Session(self.address, self._credentials)
+
+    def own(self, thing: Any) -> Any:  # noqa: ANN401 - pyvmomi has no types
+        """The managed object `thing`, which may have come by another session."""
+        return type(thing)(thing._GetMoId(), self._stub)  # noqa: SLF001 - pyvmomi's word for a public thing
+
+    def names_of(self, things: Sequence[Any]) -> dict[str, Any]:
+        """Managed entities by their names, as people see them, by one question; of two with one name, the first.
+
+        Raises:
+            vmodl.MethodFault: they cannot be asked for.
+        """
+        if not things:
+            return {}
+        collector = vmodl.query.PropertyCollector
+        wanted = collector.FilterSpec(
+            objectSet=[collector.ObjectSpec(obj=thing) for thing in things],
+            propSet=[collector.PropertySpec(type=vim.ManagedEntity, pathSet=["name"])],
+        )
+        found = self.content.propertyCollector.RetrieveContents([wanted])
+        return {shown_name(each.propSet[0].val): each.obj for each in reversed(found) if each.propSet}
+
+    def child(self, folder: Any, name: str) -> Any:  # noqa: ANN401 - pyvmomi has no types
+        """What has that name in a folder; None when there is no such thing. Raises `vmodl.MethodFault`."""
+        return self.content.searchIndex.FindChild(self.own(folder), name)
+
+    def lasting(self, action: Callable[[Session], T]) -> T:
+        """What `action` returns; done again in a new session when this one has ended or its line is broken.
+
+        Raises:
+            TargetError: it failed, or there is no new session.
+        """
+        try:
+            return action(self)
+        except (vim.fault.NotAuthenticated, *BROKEN_LINE):
+            self._is_over = True
+        renewed = self.renewed()
+        try:
+            return action(renewed)
+        finally:
+            renewed.close()
+
+    def close(self) -> None:
+        """Log out, as far as that is still possible; who did not answer before is not asked again."""
+        try:
+            if not self._is_over:
+                self.content.sessionManager.Logout()
+        except (vmodl.MethodFault, *BROKEN_LINE):
+            return
+        finally:
+            self._stub.DropConnections()
+
+
+def shown_name(name: str) -> str:
+    """A name as people see it: the API escapes slashes and percent signs."""
+    return printable(unquote(name))
+
+
+def run_task(task: Any, doing: str, *, seconds: float = _TASK_SECONDS) -> None:  # noqa: ANN401 - pyvmomi has no types
+    """Wait for a task of the server to end.
+
+    Raises:
+        TargetError: it takes longer than `seconds` (``E_VSPHERE``).
+        vmodl.MethodFault: it failed, or cannot be asked for.
+    """
+    deadline = time.monotonic() + seconds
+    while (info := task.info).state not in {"success", "error"}:
+        if time.monotonic() > deadline:
+            raise TargetError(
+                f"{doing} has not ended after {seconds:.0f} s",
+                code="E_VSPHERE",
+                hint="Look at the tasks of the host or vCenter.",
+            )
+        time.sleep(_TICK_SECONDS)
+    if info.state == "error":
+        raise info.error
+
+
+def _stub(address: Address, trust: Trust) -> Any:  # noqa: ANN401 - pyvmomi has no types
+    stub = SoapStubAdapter(host=address.host, port=address.port, ns=_NAMESPACE)
+    stub.scheme = PinnedConnection
+    stub.schemeArgs = {"trust": trust, "timeout": ANSWER_SECONDS}
+    return stub

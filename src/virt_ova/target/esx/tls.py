@@ -1,0 +1,104 @@
+"""Connections whose other end is known: by a valid certificate, or by the thumbprint of the only one that is taken.
+
+What comes back is taken for an answer when it is whole. Python's own client takes ``HTTP/1.1 200`` and a broken line
+for the good news that it begins with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ssl
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPException, HTTPResponse, HTTPSConnection
+from io import BufferedReader
+from typing import Any, Final, cast
+
+from virt_ova.text import printable
+
+_ALGORITHMS: Final = {40: "sha1", 64: "sha256"}
+"""By the number of hex digits. vSphere itself names certificates by SHA-1; another certificate of the same SHA-1 would
+have to be made for a certificate that its maker chose freely, too."""
+
+
+class ThumbprintError(OSError):
+    """The other end has another certificate than the one that was pinned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """Which certificates are taken: any, valid ones, or the one with the `thumbprint`, valid or not."""
+
+    is_verified: bool = True
+    thumbprint: str = ""
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """How to speak TLS; the thumbprint is looked at by `PinnedConnection`. Made once: authorities read slowly."""
+        if self.is_verified and not self.thumbprint:
+            return ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+class _WholeLines:
+    """A reader that takes no line but a whole one; nothing at all is the caller's to judge, if it comes first."""
+
+    def __init__(self, reader: BufferedReader) -> None:
+        self._reader = reader
+        self._has_begun = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        """The next line. Raises `HTTPException` when it is cut short."""
+        line = self._reader.readline(limit)
+        if not line.endswith(b"\n") and (line or self._has_begun):
+            raise HTTPException("its answer was cut short")
+        self._has_begun = True
+        return line
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it is
+        return getattr(self._reader, name)
+
+
+class WholeAnswer(HTTPResponse):
+    """An answer whose head is whole."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
+        super().__init__(*args, **kwargs)
+        self.fp = cast("BufferedReader", _WholeLines(self.fp))
+
+
+class PinnedConnection(HTTPSConnection):
+    """A connection that sends nothing before it knows the other end; old pyvmomi gives the port with the host."""
+
+    response_class = WholeAnswer
+
+    def __init__(self, host: str, port: int | None = None, *, trust: Trust, timeout: float) -> None:
+        super().__init__(host, port, timeout=timeout, context=trust.context)
+        self._thumbprint = trust.thumbprint
+
+    def connect(self) -> None:
+        """Connect, and compare the thumbprint.
+
+        Raises:
+            OSError: it cannot be reached, or its certificate is not valid (`ssl.SSLCertVerificationError`).
+            ThumbprintError: it has another certificate.
+        """
+        try:
+            super().connect()
+            self._compare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _compare(self) -> None:
+        if not self._thumbprint:
+            return
+        certificate = self.sock.getpeercert(binary_form=True) or b""
+        algorithm = _ALGORITHMS[len(self._thumbprint)]
+        found = hashlib.new(algorithm, certificate, usedforsecurity=False).hexdigest()
+        if not hmac.compare_digest(found, self._thumbprint):
+            raise ThumbprintError(f"its certificate has the {algorithm.upper()} {printable(found)}")
