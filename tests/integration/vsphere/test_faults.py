@@ -1,0 +1,270 @@
+"""What goes wrong while a machine is imported: nothing is left, and the message says what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import virt_ova
+from tests.build.command import command, environment
+from tests.build.disks import KIB, SECTOR, sparse_vmdk
+from tests.build.ova import build_ova, descriptor, with_manifest
+from tests.build.small import small_ova
+from tests.build.vsphere import USER, VSphere, started, thumbprint
+from tests.integration.vsphere.conftest import machines
+from virt_ova import InstallOptions, TargetError
+from virt_ova.target.esx import lease, upload
+
+WEB = InstallOptions(name="web")
+AGAIN = "Check that the host is there and the network is up, then install again."
+LOOK = "Look at the host's log (hostd.log, vpxd.log) for the reason; 503 mostly means that it is busy."
+LEASE = "Install again; if it fails in the same place, look at the events of the host or vCenter."
+SESSION = "The session was ended on the server, by a timeout or by an administrator: install again."
+
+
+def random_package(folder: Path, grains: int) -> Path:
+    """A package whose disk has so many grains of random bytes."""
+    capacity = grains * 64 * KIB
+    image = sparse_vmdk(capacity // SECTOR, {number: os.urandom(64 * KIB) for number in range(grains)})
+    text = descriptor([("d.vmdk", len(image))], capacity=str(capacity))
+    return build_ova(folder / "a.ova", with_manifest([("a.ovf", text), ("d.vmdk", image)]))
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of 4 MB."""
+    return random_package(tmp_path_factory.mktemp("p"), 60)
+
+
+def failure(package: Path, vsphere: VSphere) -> TargetError:
+    """The error of an install, which left nothing."""
+    before = machines(vsphere)
+    with pytest.raises(TargetError) as caught:
+        virt_ova.install(package, vsphere.uri(), options=WEB)
+    assert machines(vsphere) == before
+    return caught.value
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+def test_a_connection_that_is_cut(package: Path, vsphere: VSphere, percent: int) -> None:
+    vsphere.set_faults(Action="cut", At=percent)
+    error = failure(package, vsphere)
+    assert error.code == "E_CONNECT"
+    assert error.message.startswith("sending 'd.vmdk', at byte ")
+    assert error.hint == AGAIN
+    assert (vsphere.seen()["Aborts"], vsphere.seen()["Completes"]) == (1, 0)
+
+
+def test_an_answer_that_is_cut_after_the_last_byte(package: Path, vsphere: VSphere) -> None:
+    vsphere.set_faults(Action="half-answer", At=100)
+    error = failure(package, vsphere)
+    assert (error.code, error.hint) == ("E_CONNECT", AGAIN)
+    assert error.message.startswith("sending 'd.vmdk', at byte ")
+    assert (vsphere.seen()["Aborts"], vsphere.seen()["Completes"]) == (1, 0)
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+def test_an_error_of_the_server(package: Path, vsphere: VSphere, percent: int) -> None:
+    vsphere.set_faults(Action="status", Status=503, At=percent)
+    error = failure(package, vsphere)
+    assert (error.code, error.hint) == ("E_UPLOAD", LOOK)
+    assert error.message.startswith("the host refused 'd.vmdk' after ")
+    assert error.message.endswith(" bytes: 503 Service Unavailable")
+
+
+def test_a_lease_that_the_server_takes_back(package: Path, vsphere: VSphere) -> None:
+    vsphere.set_faults(Action="lease-error", At=50)
+    error = failure(package, vsphere)
+    assert (error.code, error.message, error.hint) == (
+        "E_LEASE",
+        "the lease cannot be used: no space left on the datastore",
+        LEASE,
+    )
+
+
+def test_a_lease_that_never_begins(package: Path, esx: VSphere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "READY_SECONDS", 0.5)
+    esx.set_faults(Initializing=60_000)
+    error = failure(package, esx)
+    assert (error.code, error.message) == ("E_LEASE", "the lease cannot be used: it was not ready after 0 s")
+
+
+def test_a_lease_that_begins_late(package: Path, esx: VSphere) -> None:
+    esx.set_faults(Initializing=700)
+    virt_ova.install(package, esx.uri(), options=WEB)
+    assert esx.seen()["Completes"] == 1
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+def test_a_session_that_ends(package: Path, vsphere: VSphere, percent: int) -> None:
+    vsphere.set_faults(Action="expire", At=percent, PauseMs=2)
+    error = failure(package, vsphere)
+    assert (error.code, error.hint) == ("E_SESSION", SESSION)
+    assert error.message in {
+        "keeping the lease alive failed: NotAuthenticated",
+        "completing the lease failed: NotAuthenticated",
+    }
+
+
+def test_a_server_that_takes_no_more(package: Path, esx: VSphere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "STALL_SECONDS", 1.0)
+    esx.set_faults(Action="stall", At=50)
+    error = failure(package, esx)
+    assert error.code == "E_CONNECT"
+    assert error.message.startswith("the host took no byte of 'd.vmdk' for 1 s, after ")
+    assert error.hint == "Look at the load of the host and its datastore, then install again."
+
+
+def test_a_slow_server_hears_of_progress_all_the_time(package: Path, esx: VSphere) -> None:
+    esx.set_faults(PauseMs=4)
+    begun = time.monotonic()
+    virt_ova.install(package, esx.uri(), options=WEB)
+    beats = esx.seen()["Progress"]
+    assert len(beats) >= (time.monotonic() - begun - 1) / lease.BEAT_SECONDS / 2
+    assert beats == sorted(beats)
+    assert 0 < beats[-1] < 100
+
+
+def test_a_server_that_does_not_agree_in_the_end(package: Path, vsphere: VSphere) -> None:
+    vsphere.set_faults(Complete="The disk is not what it should be.")
+    error = failure(package, vsphere)
+    assert (error.code, error.message) == (
+        "E_VSPHERE",
+        "completing the lease failed: The disk is not what it should be",
+    )
+
+
+def test_a_machine_that_is_not_there_in_the_end(package: Path, vsphere: VSphere) -> None:
+    before = machines(vsphere)
+    vsphere.set_faults(Missing=True)
+    with pytest.raises(TargetError) as caught:
+        virt_ova.install(package, vsphere.uri(), options=WEB)
+    assert (caught.value.code, caught.value.message) == (
+        "E_DOMAIN",
+        "the server says that 'web' is complete, and has no such machine",
+    )
+    vsphere.set_faults()
+    assert before == [name for name in machines(vsphere) if name != "web"]
+
+
+def interrupted(package: Path, vsphere: VSphere) -> None:
+    """Start an install, stop it by Ctrl-C while it sends, and see that nothing is left."""
+    before = machines(vsphere)
+    words = command("install", package, "-c", vsphere.uri(), "--name", "web")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as run:
+        while not vsphere.seen()["Uploads"]:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        sent = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert time.monotonic() - sent < 5
+    assert "Removed machine web\n" in err
+    assert err.endswith("virt-ova: error: stopped by SIGINT [E_INTERRUPTED]\n")
+    assert machines(vsphere) == before
+    assert vsphere.seen()["Aborts"] == 1
+
+
+def test_ctrl_c_while_the_server_takes_nothing(tmp_path: Path, esx: VSphere) -> None:
+    esx.set_faults(Action="stall", At=0)
+    interrupted(random_package(tmp_path, 400), esx)  # more than the buffers of a connection take
+
+
+def test_ctrl_c_while_the_server_does_not_answer(package: Path, esx: VSphere) -> None:
+    esx.set_faults(Action="stall", At=100)
+    interrupted(package, esx)
+
+
+def test_ctrl_c_while_the_server_is_slow(package: Path, vcenter: VSphere) -> None:
+    vcenter.set_faults(PauseMs=50)
+    interrupted(package, vcenter)
+
+
+def test_an_answer_that_is_lost_when_the_machine_is_made(package: Path, vsphere: VSphere) -> None:
+    vsphere.set_faults(LoseAnswer=True)
+    error = failure(package, vsphere)
+    assert (error.code, error.hint) == ("E_CONNECT", AGAIN)
+    assert error.message.startswith("making 'web' failed: ")
+
+
+def test_a_lease_that_leads_elsewhere(package: Path, esx: VSphere) -> None:
+    esx.set_faults(DeviceHost="198.51.100.7")
+    error = failure(package, esx)
+    assert error.code == "E_LEASE"
+    assert error.message.startswith("the lease cannot be used: it leads to 'https://198.51.100.7/nfc/")
+    assert error.message.endswith(f"expected https://{esx.address.partition(':')[0]}/")
+
+
+@pytest.mark.parametrize("host", ["evil:99999", "[::1", ""], ids=["port", "bracket", "empty"])
+def test_a_lease_that_leads_nowhere(package: Path, vcenter: VSphere, host: str) -> None:
+    vcenter.set_faults(DeviceUrl=f"https://{host}/nfc/x")
+    assert failure(package, vcenter).message.startswith("the lease cannot be used: it leads to 'https://")
+
+
+def test_a_lease_that_leads_to_plain_http(package: Path, vcenter: VSphere) -> None:
+    vcenter.set_faults(DeviceUrl="http://*/nfc/x")
+    assert failure(package, vcenter).message == (
+        "the lease cannot be used: it leads to 'http://*/nfc/x', expected https://127.0.0.1/"
+    )
+
+
+def test_a_line_that_breaks_for_a_while_loses_nothing(
+    package: Path, esx: VSphere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    esx.set_faults(PauseMs=4, DeafBeats=3)
+    virt_ova.install(package, esx.uri(), options=WEB)
+    esx.set_faults(PauseMs=4, DeafBeats=1000)
+    monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.5)
+    with pytest.raises(TargetError, match=r"^keeping the lease alive failed: ") as caught:
+        virt_ova.install(package, esx.uri(), options=InstallOptions(name="web2"))
+    assert (caught.value.code, caught.value.hint) == ("E_CONNECT", AGAIN)
+    assert "web2" not in machines(esx)
+
+
+def test_a_lease_of_a_vcenter_leads_to_a_host_whose_certificate_it_names(package: Path, vcenter: VSphere) -> None:
+    elsewhere = vcenter.address.replace("127.0.0.1", "localhost")
+    vcenter.set_faults(DeviceHost=elsewhere, Thumbprint=thumbprint(vcenter.certificate, "sha1"))
+    virt_ova.install(package, vcenter.uri(), options=WEB)
+    assert (vcenter.seen()["Completes"], vcenter.seen()["Aborts"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [(":".join(["00"] * 20), "its certificate has the SHA1 "), ("", "its certificate is not valid: ")],
+    ids=["other", "none"],
+)
+def test_a_host_with_another_certificate_gets_nothing(package: Path, vcenter: VSphere, named: str, found: str) -> None:
+    vcenter.set_faults(DeviceHost=vcenter.address.replace("127.0.0.1", "localhost"), Thumbprint=named)
+    error = failure(package, vcenter)
+    assert error.code == "E_TLS"
+    assert error.message.startswith("sending 'd.vmdk', at byte 0 of ")
+    assert found in error.message
+    assert vcenter.seen()["Uploads"] == []
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with started(tmp_path) as esx:
+        monkeypatch.setenv("LIBVIRT_AUTH_FILE", str(esx.auth_file))
+        esx.set_faults(Action="cut", At=50, KeepMachine=True)
+        before = machines(esx)
+        with pytest.raises(virt_ova.RollbackError) as caught:
+            virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+        assert "undoing it left: machine web (removing 'web' failed: " in caught.value.message
+        assert machines(esx) == sorted([*before, "web"])
+
+
+def test_the_user_is_named_when_the_login_is_refused(
+    tmp_path: Path, esx: VSphere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRT_OVA_VSPHERE_PASSWORD", "wrong")
+    with pytest.raises(TargetError) as caught:
+        virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    assert caught.value.code == "E_AUTH"
+    assert caught.value.message.startswith(f"logging in at '127.0.0.1' as '{USER}' failed: ")
+    assert caught.value.hint == "Check the user and the password; several wrong ones lock an account for some minutes."
