@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.cases import expand_cases, instant_case, mounted, transplant_case, v2v_case
+from benchmarks.cases import expand_cases, instant_case, mounted, transplant_case, v2v_case, vsphere_case
 from benchmarks.report import as_plot, as_table
 from benchmarks.runner import Case, run_case
 from benchmarks.samples import Sample, build
@@ -78,6 +78,8 @@ def _all_ways(name: str, sample: Sample, folder: Path) -> Iterator[Case]:
     yield from expand_cases(name, sample, folder)
     yield transplant_case(name, sample, folder)
     yield instant_case(name, sample, folder)
+    with vsphere_case(name, sample, folder) as case:
+        yield case
 
 
 def _shared(name: str, sample: Sample, folder: Path) -> Iterator[Case]:

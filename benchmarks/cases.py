@@ -6,15 +6,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
+
+from tests.build.vsphere import PASSWORD, USER, started
 
 from benchmarks.runner import Case, Contestant
 from benchmarks.samples import Sample
 
 _VIRT_OVA: Final = str(Path(sys.executable).with_name("virt-ova"))
+_GOVC: Final = "build/govc"
+"""``scripts/build-govc`` makes it."""
+
 _V2V_ENVIRONMENT: Final = ("env", "LIBGUESTFS_BACKEND=direct", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg")
 
 
@@ -90,6 +97,35 @@ def v2v_case(name: str, sample: Sample, folder: Path) -> Case:
         ],
         output=output,
     )
+
+
+@contextmanager
+def vsphere_case(name: str, sample: Sample, folder: Path) -> Iterator[Case]:
+    """Import a package to a simulated ESXi, which hashes what comes; each run makes another machine."""
+    folder = Path(tempfile.mkdtemp(prefix="vsphere-", dir=folder))
+    with started(folder, is_kept=False) as esx:
+        ours = ["env", f"LIBVIRT_AUTH_FILE={esx.auth_file}", _VIRT_OVA, "install", str(sample.package), "-c", esx.uri()]
+        url = f"https://{USER}:{quote(PASSWORD, safe='')}@{esx.address}/sdk"
+        govc = ["env", f"GOVC_URL={url}", "GOVC_INSECURE=1", _GOVC, "import.ova"]
+        unverified = _named([*ours, "--no-verify"], None)
+        peer = Contestant(name="govc import.ova", argv=_named(govc, sample))
+        yield Case(
+            name=f"{name}: import to ESXi",
+            contestants=[
+                Contestant(name="virt-ova install", argv=_named(ours, None), is_ours=True),
+                Contestant(name="virt-ova install --no-verify", argv=unverified, is_ours=True),
+                *([peer] if Path(_GOVC).exists() else []),
+            ],
+            output=folder / "output",
+        )
+    shutil.rmtree(folder)
+
+
+def _named(argv: list[str], sample: Sample | None) -> list[str]:
+    """`argv` as a process that names its machine by its own number; `sample` comes last when it is to be named."""
+    option = "-name" if sample else "--name"
+    package = shlex.quote(str(sample.package)) if sample else ""
+    return ["sh", "-c", f'exec {shlex.join(argv)} {option} "m$$" {package}']
 
 
 @contextmanager
