@@ -20,7 +20,44 @@ programs may match; text from a package is escaped (`virt_ova.text.quoted`) befo
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
+
+_DAMAGED: Final = "The file is damaged or cut short: copy or download the package again."
+_DISK_DAMAGED: Final = "The disk is damaged or cut short: copy or download the package again."
+_DISTRUST: Final = "No packer makes such a file; do not trust this package, or make it anew."
+_EXPORT: Final = "Correct the descriptor, or export the package again."
+_MANIFEST: Final = "Ask for a package with a good manifest, or make the manifest anew."
+
+USUAL_HINTS: Final = {
+    "E_SOURCE_READ": "Check the disk or the network, and copy the package again.",
+    "E_SOURCE_OPEN": "Check the path and its permissions.",
+    "E_NOT_OVA": "Give an .ova, an .ovf, or a folder that holds one.",
+    "E_TAR_SYNTAX": _DAMAGED,
+    "E_TAR_SIZE": _DAMAGED,
+    "E_TAR_NAME": _DISTRUST,
+    "E_TAR_TYPE": _DISTRUST,
+    "E_TAR_DUP": _DISTRUST,
+    "E_TAR_AMBIGUOUS": _DISTRUST,
+    "E_TAR_TRAILING": _DISTRUST,
+    "E_TAR_SPARSE": "Pack it again without --sparse.",
+    "E_PKG_FILE": "Get the complete package, with its files beside the descriptor.",
+    "E_PKG_COMPANION": "Rename the right one, or remove the others.",
+    "E_MANIFEST_SYNTAX": _MANIFEST,
+    "E_MANIFEST_NAME": _MANIFEST,
+    "E_MANIFEST_LIMIT": _MANIFEST,
+    "E_CERT_LIMIT": "Ask for a package with a certificate of the usual size.",
+    "E_OVF_LIMIT": "No known product writes such a descriptor.",
+    "E_OVF_XML": _EXPORT,
+    "E_OVF_VERSION": "Check that it is the descriptor of an appliance, of OVF 0.9, 1.x or 2.x.",
+    "E_OVF_VALUE": _EXPORT,
+    "E_OVF_UNIT": "Write a unit as in 'byte * 2^20'.",
+    "E_OVF_REF": _EXPORT,
+    "E_OVF_HARDWARE": "There is nothing to install; check that it is the right package.",
+    "E_DISK_STRUCT": _DISK_DAMAGED,
+    "E_DISK_SIZE": "Check the disk where it was made, and export the package again.",
+    "E_DISK_DESCRIPTOR": "The disk may be damaged, or made to read files of this host; export the machine again.",
+}
+"""What to do about an error that says nothing of its own about it, by code; these are the faults of a package."""
 
 
 class VirtOvaError(Exception):
@@ -30,7 +67,7 @@ class VirtOvaError(Exception):
         code: stable identifier such as ``E_TAR_NAME``.
         message: one sentence without a trailing stop: what was found and what was expected.
         where: the place, outermost first (``appliance.ova: disk1.vmdk: grain 17``); may be empty.
-        hint: what the user can do; may be empty.
+        hint: what the user can do; the usual one of `USUAL_HINTS` when none is given, and perhaps empty.
     """
 
     def __init__(self, message: str, *, code: str, where: str = "", hint: str = "") -> None:
@@ -38,7 +75,7 @@ class VirtOvaError(Exception):
         self.code = code
         self.message = message
         self.where = where
-        self.hint = hint
+        self.hint = hint or USUAL_HINTS.get(code, "")
 
     def at(self, where: str) -> Self:
         """Put `where` in front of the place; used while the error bubbles up. Returns itself."""

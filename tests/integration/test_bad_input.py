@@ -68,7 +68,8 @@ class TestBadPackages:
 
     def test_not_there(self, tmp_path: Path) -> None:
         path = tmp_path / "a.ova"
-        self.refuse(path, "E_SOURCE_OPEN", f"'{path}' cannot be opened: No such file or directory")
+        message = f"'{path}' cannot be opened: No such file or directory"
+        self.refuse(path, "E_SOURCE_OPEN", message, "Check the path and its permissions.")
 
     def test_truncated(self, ova: Path) -> None:
         os.truncate(ova, 40960)

@@ -311,8 +311,9 @@ class TestOutput:
             assert (done.returncode, list(document)) == (0, ["targets"])
         else:
             message = f"'{tmp_path}/none.ova' cannot be opened: No such file or directory"
-            assert document == {"error": {"code": "E_SOURCE_OPEN", "message": message, "hint": ""}}
-            assert (done.returncode, done.stderr) == (1, error_lines("E_SOURCE_OPEN", message))
+            hint = "Check the path and its permissions."
+            assert document == {"error": {"code": "E_SOURCE_OPEN", "message": message, "hint": hint}}
+            assert (done.returncode, done.stderr) == (1, error_lines("E_SOURCE_OPEN", message, hint))
 
     @pytest.mark.parametrize(
         "verb", ["inspect", "disks", "descriptor", "verify", "plan", "install", "convert", "targets"]

@@ -1,0 +1,5 @@
+"""All hostile packages."""
+
+from tests.hostile.recipes import archives, disks
+
+RECIPES = (*archives.RECIPES, *disks.RECIPES)
