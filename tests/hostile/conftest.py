@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hostile.arena import Arena, Tally, arena
+from tests.hostile.outcomes import Outcomes
 
 _TALLY = pytest.StashKey[Tally]()
 
@@ -26,5 +27,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def outcomes() -> dict[str, str]:
-    return {}
+def outcomes() -> Iterator[Outcomes]:
+    recorded = Outcomes()
+    yield recorded
+    recorded.close()

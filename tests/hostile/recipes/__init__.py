@@ -1,5 +1,14 @@
 """All hostile packages."""
 
-from tests.hostile.recipes import archives, disks
+from typing import Final
 
-RECIPES = (*archives.RECIPES, *disks.RECIPES)
+from tests.hostile.recipe import Recipe
+from tests.hostile.recipes import archives, descriptors, disks, identities, manifests
+
+RECIPES: Final[tuple[Recipe, ...]] = (
+    *archives.RECIPES,
+    *descriptors.RECIPES,
+    *manifests.RECIPES,
+    *disks.RECIPES,
+    *identities.RECIPES,
+)

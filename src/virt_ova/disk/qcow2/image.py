@@ -22,6 +22,8 @@ from itertools import groupby, pairwise
 
 from virt_ova.disk.base import BlockMap, Buffer
 from virt_ova.disk.qcow2 import layout
+from virt_ova.errors import DiskError
+from virt_ova.units import SECTOR_BYTES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +79,16 @@ class ImageLayout:
             is_data_first: whether the data stands right behind the header, for images whose blocks are only known
                 once they are written.
             backing_file: what it lies on; its name has at most 1023 bytes.
+
+        Raises:
+            DiskError: the disk is empty or too large (``E_DISK_SIZE``).
         """
+        if not 0 < block_map.capacity_bytes <= layout.MAX_CAPACITY_BYTES:
+            raise DiskError(
+                f"the disk has {block_map.capacity_bytes} bytes, "
+                f"expected {SECTOR_BYTES} to {layout.MAX_CAPACITY_BYTES}",
+                code="E_DISK_SIZE",
+            )
         self.block_map = block_map
         self._backing_file = backing_file
         entries = block_map.block_bytes // layout.ENTRY_BYTES
