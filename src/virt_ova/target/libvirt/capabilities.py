@@ -7,7 +7,7 @@ question, which takes seconds.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -48,14 +48,14 @@ def interpret(described: str, *, is_local: bool) -> HostCapabilities:
     """Read domain capabilities; `is_local` says whether the emulator they name can be tried here."""
     root = ET.fromstring(described)  # noqa: S314 - libvirt made it
     emulator = root.findtext("path", "")
-    has_efi = "efi" in _values(root, "os/enum[@name='firmware']")
-    enforces = "yes" in _values(root, "os/loader/enum[@name='secure']")
+    has_efi = "efi" in _texts(root.iterfind("os/enum[@name='firmware']/value"))
+    enforces = "yes" in _texts(root.iterfind("os/loader/enum[@name='secure']/value"))
     return HostCapabilities(
         virt_types=_virt_types(root, emulator, is_local=is_local),
         chipsets=("pc", "q35"),
         firmware=frozenset(FirmwareKind) if has_efi else frozenset({FirmwareKind.BIOS}),
         secure_boot=enforces and (not is_local or find_firmware("q35", secure_boot=True) is not None),
-        tpm="emulator" in _values(root, "devices/tpm/enum[@name='backendModel']"),
+        tpm="emulator" in _texts(root.iterfind("devices/tpm/enum[@name='backendModel']/value")),
         devices=_devices(emulator) if is_local else frozenset(),
         has_nvme="nvme" in _values(root, "devices/disk/enum[@name='bus']"),
     )
@@ -93,8 +93,8 @@ def _devices(emulator: str) -> frozenset[str]:
         return frozenset()
 
 
-def _values(root: ET.Element, path: str) -> set[str]:
-    return {value.text or "" for value in root.iterfind(f"{path}/value")}
+def _texts(values: Iterable[ET.Element]) -> set[str]:
+    return {value.text or "" for value in values}
 
 
 def _with_networks(told: HostCapabilities, networks: Mapping[str, bool]) -> HostCapabilities:
