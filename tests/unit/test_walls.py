@@ -44,12 +44,17 @@ PARSERS: Final = {
 }
 """The only files that parse XML; libvirt's is libvirt's own."""
 
+LOOKS_UP: Final = {"findall", "iterfind", "findtext", "xpath"}
+"""Names of what looks an element up by a path, which must be written there; a pattern's own are in capitals."""
+
 _MARKUP: Final = re.compile(r"</?[A-Za-z][\w:]*[\s/>{]")
 
 
 def violations(code: str, name: str) -> Iterator[str]:
     """What the file `name` with the text `code` may not do."""
-    for node in ast.walk(ast.parse(code)):
+    tree = ast.parse(code)
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 yield from (f"imports {alias.name}" for alias in names if not _may_import(alias.name, name))
@@ -62,6 +67,8 @@ def violations(code: str, name: str) -> Iterator[str]:
                 text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{" for part in values)
                 if _MARKUP.search(text):
                     yield f"writes markup by hand: {text}"
+            case ast.Constant(value=str(text)) if "qemu-img" in text and id(node) not in said:
+                yield "names qemu-img"
             case _:
                 pass
 
@@ -77,6 +84,9 @@ def _calls(node: ast.Call, name: str) -> Iterator[str]:
         yield f"calls {called}"
     if last in PARSES and name not in PARSERS:
         yield f"parses XML: {called}"
+    is_written = bool(node.args) and isinstance(node.args[0], ast.Constant)
+    if last in LOOKS_UP and not called.partition(".")[0].isupper() and not is_written:
+        yield f"looks up by a path that is made: {called}"
     if any(word.arg == "shell" for word in node.keywords):
         yield "names a shell"
 
@@ -95,6 +105,8 @@ def _calls(node: ast.Call, name: str) -> Iterator[str]:
         ("archive.extractall()", "calls archive.extractall"),
         ("os.execvp('ls', [])", "calls os.execvp"),
         ("ET.fromstring(text)", "parses XML: ET.fromstring"),
+        ("root.findall(f'./{name}')", "looks up by a path that is made: root.findall"),
+        ("run(['qemu-img', 'info'])", "names qemu-img"),
         ("f'<name>{name}</name>'", "writes markup by hand: <name>{</name>"),
         ("f'<{tag} x={x}>' f'<disk {x}/>'", "writes markup by hand: <{ x={><disk {/>"),
     ],
