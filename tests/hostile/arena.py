@@ -39,10 +39,14 @@ _SOCKETS: Final = ("socket", "connect")
 _STARTING: Final = ("execve", "execveat")
 _TRACED: Final = ",".join(("fork", "vfork", *_OPENING, *_CHANGING, *_SOCKETS, *_STARTING))
 _CALL: Final = re.compile(r"\d+ +(?P<name>\w+)\((?P<arguments>.*)")
-_PATH: Final = re.compile(r'(?:AT_FDCWD|\d+)(?:<(?P<folder>[^>]*)>)?, "(?P<at>(?:[^"\\]|\\.)*)"|"(?P<plain>(?:[^"\\]|\\.)*)"')
+_PATH: Final = re.compile(
+    r'(?:AT_FDCWD|\d+)(?:<(?P<folder>[^>]*)>)?, "(?P<at>(?:[^"\\]|\\.)*)"|"(?P<plain>(?:[^"\\]|\\.)*)"'
+)
 _RESULT: Final = re.compile(r" = \d+<(?P<path>[^>]*)>$")
 _WRITING: Final = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
-_ERROR: Final = re.compile(r"virt-ova: error: (?P<message>[^\n]*) \[(?P<code>E_[A-Z_]+)\]\n(?:  hint: (?P<hint>[^\n]+)\n)?")
+_ERROR: Final = re.compile(
+    r"virt-ova: error: (?P<message>[^\n]*) \[(?P<code>E_[A-Z_]+)\]\n(?:  hint: (?P<hint>[^\n]+)\n)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +184,9 @@ class Arena:
 
     def _seen(self) -> Seen:
         calls = [match for match in map(_CALL.match, self.log.read().splitlines()) if match]
-        opened = [(_path_of(call["arguments"]), bool(_WRITING.search(call["arguments"]))) for call in _named(calls, _OPENING)]
+        opened = [
+            (_path_of(call["arguments"]), bool(_WRITING.search(call["arguments"]))) for call in _named(calls, _OPENING)
+        ]
         changed = [_path_of(call["arguments"]) for call in _named(calls, _CHANGING)]
         return Seen(
             read=tuple(path for path, is_written in opened if not is_written),

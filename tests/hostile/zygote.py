@@ -1,6 +1,7 @@
 """Runs the command line many times, each in a process of its own that costs a fork.
 
-It reads one JSON object a line: ``words``, and the paths ``stdout`` and ``stderr``. It answers with one: ``status`` (negative for a signal), ``peak_bytes``, ``seconds``, ``children`` that were left.
+It reads one JSON object a line: ``words``, and the paths ``stdout`` and ``stderr``. It answers with one: ``status``
+(negative for a signal), ``peak_bytes``, ``seconds``, and how many ``children`` were left.
 """
 
 from __future__ import annotations
@@ -28,9 +29,14 @@ def serve(warm_up: list[str]) -> None:
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.environ["PATH"] = WITHOUT_QEMU
     status = main(warm_up)
-    print(json.dumps({"status": status}), flush=True)
+    _answer({"status": status})
     for line in sys.stdin:
-        print(json.dumps(_run(json.loads(line))), flush=True)
+        _answer(_run(json.loads(line)))
+
+
+def _answer(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,13 @@ class FileSink:
             raise TargetError(f"{quoted(str(path))} is not a regular file", code="E_IO")
         return cls(path, descriptor)
 
+    def set_mode(self, mode: int) -> None:
+        """Let others read or run it, too. Raises `TargetError`."""
+        try:
+            os.fchmod(self._descriptor, mode)
+        except OSError as exc:
+            raise file_error(exc, self.path, "given its mode") from exc
+
     def fileno(self) -> int:
         """The open descriptor, for sharing extents with another file; valid until `finish` or `close`."""
         return self._descriptor
@@ -167,7 +174,7 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> FileSink:
     """
     sink = FileSink.create(path)
     try:
-        os.fchmod(sink.fileno(), mode)
+        sink.set_mode(mode)
         sink.write_at(0, [content])
         sink.finish(len(content))
     except BaseException as exc:
