@@ -93,6 +93,15 @@ class Tally:
     slowest_seconds: float = 0
     slowest: str = ""
 
+    def count(self, name: str, *runs: Run, is_refused: bool) -> None:
+        """Count a package, and what its runs cost."""
+        self.packages += 1
+        self.refused += is_refused
+        self.peak_bytes = max(self.peak_bytes, *(run.peak_bytes for run in runs))
+        seconds = max(run.seconds for run in runs)
+        if is_refused and seconds > self.slowest_seconds:
+            self.slowest_seconds, self.slowest = seconds, name
+
     def line(self) -> str:
         """For people."""
         return (

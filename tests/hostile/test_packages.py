@@ -30,19 +30,19 @@ def test_what_becomes_of_a_package(
     before = the_arena.snapshot()
     looked = the_arena.run("inspect", source)
     done = the_arena.install(source, *recipe.words)
-    the_arena.tally.packages += 1
+    the_arena.tally.count(recipe.id, looked, done, is_refused=recipe.code != ACCEPTED)
     if recipe.code == ACCEPTED:
         assert (done.status, done.errors) == (0, [])
         assert recipe.then(the_arena.machines)
     else:
-        the_arena.tally.refused += 1
+        the_arena.tally.leftovers += the_arena.snapshot() != before
         assert the_arena.snapshot() == before, "something is left, or was changed"
         ((code, message, hint),) = done.errors
         assert (code, done.status, done.stdout) == (recipe.code, 1, b"")
         assert hint
         outcomes.check(recipe.id, code, shown(message, the_arena))
     for run in (looked, done):
-        watch(recipe, run, the_arena)
+        watch(run, the_arena)
     if recipe in _FIRST or pytestconfig.getoption("--long"):
         assert the_arena.is_ready()
 
@@ -52,23 +52,20 @@ def shown(message: str, arena: Arena) -> str:
     return _VARYING.sub("N", message.replace(str(arena.root), "ARENA"))
 
 
-def watch(recipe: Recipe, run: Run, arena: Arena) -> None:
+def watch(run: Run, arena: Arena) -> None:
     """Check what holds for every run, and keep the score."""
-    tally = arena.tally
-    tally.peak_bytes = max(tally.peak_bytes, run.peak_bytes)
-    if run.seconds > tally.slowest_seconds and recipe.code:
-        tally.slowest_seconds, tally.slowest = run.seconds, recipe.id
-    text = run.stderr.decode()
-    assert "Traceback" not in text
+    tally, text = arena.tally, run.stderr.decode()
+    tally.outside += len(arena.strays(run))
+    tally.secrets += arena.holds_secret(run)
+    tally.sockets += len(run.seen.sockets)
+    tally.tracebacks += text.count("Traceback")
+    assert (tally.outside, tally.secrets, tally.sockets, tally.tracebacks) == (0, 0, 0, 0), arena.strays(run)
     assert not any(code in {"E_INTERNAL", "E_MEMORY"} for code, _, _ in run.errors)
     assert len(run.stderr) <= MAX_STDERR_BYTES
     assert all(line.isprintable() for line in (text + run.stdout.decode()).split("\n"))
-    assert run.children == 0
+    assert (run.children, run.seen.programs) == (0, ())
     assert run.peak_bytes < MAX_PEAK_BYTES
     assert run.seconds < MAX_SECONDS
-    assert not arena.holds_secret(run)
-    assert arena.strays(run) == []
-    assert run.seen.sockets == run.seen.programs == ()
 
 
 def test_there_are_enough_of_them_and_no_two_are_called_the_same(outcomes: Outcomes) -> None:
