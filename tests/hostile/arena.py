@@ -145,15 +145,16 @@ class Arena:
         folder.mkdir()
         return Stage(folder=folder, secret=self.outside / "secret", outside=self.outside)
 
-    def run(self, *words: str | Path) -> Run:
-        """Run the command line."""
+    def run(self, *words: str | Path, **further: int) -> Run:
+        """Run the command line; `further` is what else the zygote understands."""
         stdout, stderr = self.root / "stdout", self.root / "stderr"
-        answer = self._ask({"words": list(map(str, words)), "stdout": str(stdout), "stderr": str(stderr)})
+        request = {"words": list(map(str, words)), "stdout": str(stdout), "stderr": str(stderr), **further}
+        answer = self._ask(request)
         return Run(stdout=stdout.read_bytes(), stderr=stderr.read_bytes(), seen=self._seen(), **answer)
 
-    def install(self, source: str | Path, *words: str) -> Run:
+    def install(self, source: str | Path, *words: str | Path, **further: int) -> Run:
         """Install `source` as a folder's machine."""
-        return self.run("install", source, "-c", f"dir:{self.machines}", *words)
+        return self.run("install", source, "-c", f"dir:{self.machines}", *words, **further)
 
     def is_ready(self) -> bool:
         """Whether a good package can be installed; all machines are removed again."""

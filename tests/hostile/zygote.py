@@ -1,7 +1,7 @@
 """Runs the command line many times, each in a process of its own that costs a fork.
 
-It reads one JSON object a line: ``words``, and the paths ``stdout`` and ``stderr``. It answers with one: ``status``
-(negative for a signal), ``peak_bytes``, ``seconds``, and how many ``children`` were left.
+It reads one JSON object a line: ``words``, the paths ``stdout`` and ``stderr``, and perhaps ``umask``. It answers with
+one: ``status`` (negative for a signal), ``peak_bytes``, ``seconds``, and how many ``children`` were left.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def _become(request: dict[str, Any]) -> None:
             (2, request["stderr"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
         ):
             os.dup2(os.open(path, flags, 0o600), descriptor)
+        os.umask(request.get("umask", 0o022))
         resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
         status = main(request["words"])
