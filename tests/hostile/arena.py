@@ -180,7 +180,8 @@ class Arena:
 
     def strays(self, run: Run) -> list[str]:
         """Paths that it wrote, and should not have; and the secret, if it read it."""
-        ours = (str(self.machines), str(self.root / "stdout"), str(self.root / "stderr"), os.devnull)
+        names = ("machines", "state", "stdout", "stderr")
+        ours = (os.devnull, *(str(self.root / name) for name in names))
         written = [path for path in run.seen.written if not path.startswith(ours)]
         return written + [path for path in run.seen.read if path.startswith(str(self.outside))]
 
@@ -222,7 +223,7 @@ def arena(root: Path) -> Iterator[Arena]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(path=os.environ["PATH"], TMPDIR=str(root / "tmp"), HOME=str(root / "home")),
+        env=environment(path=os.environ["PATH"], **_own_places(root)),
         cwd=Path(__file__).parents[2],
     ) as process:
         assert process.stdout
@@ -236,6 +237,12 @@ def arena(root: Path) -> Iterator[Arena]:
             yield made
         assert process.stdin
         process.stdin.close()
+
+
+def _own_places(root: Path) -> dict[str, str]:
+    """Variables of the environment that keep what a program remembers, and makes for a while, below `root`."""
+    names = {"TMPDIR": "tmp", "HOME": "home", "XDG_CONFIG_HOME": "home", "XDG_STATE_HOME": "state"}
+    return {variable: str(root / name) for variable, name in names.items()}
 
 
 def _named(calls: list[re.Match[str]], names: tuple[str, ...]) -> list[re.Match[str]]:

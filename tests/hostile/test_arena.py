@@ -14,8 +14,8 @@ from tests.hostile.arena import Arena
 
 @pytest.fixture
 def ova(the_arena: Arena) -> Iterator[Path]:
-    stage = the_arena.stage()
-    yield small_ova(stage.ova)
+    the_arena.clear()
+    yield small_ova(the_arena.stage().ova)
     the_arena.clear()
 
 
