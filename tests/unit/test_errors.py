@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from virt_ova import errors
-from virt_ova.errors import DigestError, PackageError, RollbackError, SourceError, SpaceError, TargetError, VirtOvaError
+from virt_ova.errors import (
+    USUAL_HINTS,
+    DigestError,
+    PackageError,
+    RollbackError,
+    SourceError,
+    SpaceError,
+    TargetError,
+    VirtOvaError,
+)
 
 
 def test_an_error_says_where_and_what() -> None:
@@ -21,6 +30,20 @@ def test_an_error_as_json() -> None:
     error = TargetError("the pool is gone", code="E_POOL", where="default")
     expected = {"error": {"code": "E_POOL", "message": "default: the pool is gone", "hint": ""}}
     assert error.document() == expected
+
+
+def test_an_error_without_a_hint_of_its_own_has_the_usual_one_of_its_code() -> None:
+    assert SourceError("x", code="E_TAR_NAME").hint == USUAL_HINTS["E_TAR_NAME"]
+    assert SourceError("x", code="E_TAR_NAME", hint="Do this.").hint == "Do this."
+    assert TargetError("x", code="E_POOL").hint == ""
+
+
+def test_usual_hints_are_sentences_about_documented_codes() -> None:
+    reference = (Path(__file__).parents[2] / "docs/reference/errors.md").read_text()
+    for code, hint in USUAL_HINTS.items():
+        assert f"| `{code}` |" in reference
+        assert hint[0].isupper()
+        assert hint.endswith(".")
 
 
 @pytest.mark.parametrize(

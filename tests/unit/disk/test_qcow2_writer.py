@@ -11,6 +11,7 @@ import pytest
 from tests.build.disks import KIB, MIB, guest_bytes, qemu_img
 from virt_ova.disk.base import BlockMap
 from virt_ova.disk.qcow2.writer import Qcow2Writer
+from virt_ova.errors import DiskError
 
 
 def map_of(numbers: list[int], *, block_bytes: int = 64 * KIB, capacity_bytes: int | None = None) -> BlockMap:
@@ -92,3 +93,11 @@ def test_every_offset_is_known_beforehand() -> None:
     assert [writer.offset_of(ordinal) // (64 * KIB) for ordinal in range(3)] == [5, 6, 7]
     before, after = (dict(writer.metadata(bytearray(flags))) for flags in (b"\0\0\0", b"\0\1\0"))
     assert before.keys() == after.keys()
+
+
+@pytest.mark.parametrize("capacity", [0, (64 << 40) + 512])
+def test_sizes_that_no_image_has(capacity: int) -> None:
+    block_map = BlockMap(capacity_bytes=capacity, block_bytes=64 * KIB, numbers=(), offsets=(), max_stored_bytes=0)
+    with pytest.raises(DiskError, match=f"^the disk has {capacity} bytes, expected 512 to 70368744177664$") as caught:
+        Qcow2Writer(block_map)
+    assert caught.value.code == "E_DISK_SIZE"

@@ -199,3 +199,11 @@ def test_a_directory_is_synced(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         sync_directory(tmp_path / "file")
+
+
+def test_a_mode_that_cannot_be_given(tmp_path: Path) -> None:
+    sink = FileSink.create(tmp_path / "image")
+    sink.close()
+    with pytest.raises(TargetError, match=r"^'.*/image' could not be given its mode: Bad file descriptor$") as caught:
+        sink.set_mode(0o700)
+    assert caught.value.code == "E_IO"
