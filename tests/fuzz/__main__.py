@@ -21,7 +21,7 @@ def main() -> None:
     inputs.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(TARGETS[name].seeds):
         (inputs / f"seed-{number}").write_bytes(seed)
-    atheris.Setup([sys.argv[0], str(inputs), f"-artifact_prefix={folder}/{name}-", *options], TARGETS[name])
+    atheris.Setup([sys.argv[0], str(inputs), f"-artifact_prefix={folder}/{name}.failed-", *options], TARGETS[name])
     atheris.Fuzz()
 
 
