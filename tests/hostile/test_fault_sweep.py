@@ -27,7 +27,7 @@ CALLS: Final = (
     *("mkdir", "mkdirat", "rename", "renameat", "renameat2", "link", "linkat", "fchmod", "chmod"),
 )
 ERRORS: Final = ("ENOSPC", "EIO", "EINTR")
-SAMPLE: Final = ("EIO", "ENOSPC", "EIO", "EINTR")
+SAMPLE: Final = (("EIO", False), ("ENOSPC", True), ("EIO", True), ("EINTR", False))
 """Without ``--long``, each call fails in one way: these in turn."""
 
 WAYS: Final = {
@@ -68,7 +68,8 @@ def faults(counts: dict[str, int], *, is_long: bool) -> Iterator[Fault]:
                     if error != "EINTR":
                         yield Fault(call=call, number=number, error=error, lasts=True)
             else:
-                yield Fault(call=call, number=number, error=SAMPLE[turn % len(SAMPLE)])
+                error, lasts = SAMPLE[turn % len(SAMPLE)]
+                yield Fault(call=call, number=number, error=error, lasts=lasts)
                 turn += 1
 
 
@@ -101,7 +102,7 @@ def test_every_call_fails_once(
         clear(folder)
         done = run_failing([fault.injection], *words)
         outcomes[judge(folder, done, fault)] += 1
-    assert outcomes["undone"] > outcomes["done"] > 0, outcomes
+    assert min(outcomes.values()) > 0, outcomes
 
 
 def clear(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from virt_ova.disk.sink import FileSink, file_error, sync_directory
@@ -58,10 +59,11 @@ class MachineFolder:
             folder = self._made[-1]
             try:
                 folder.rmdir()
-                sync_directory(folder.parent)
             except OSError:
                 return
             self._made = self._made[:-1]
+            with suppress(OSError):  # on a disk that dies it is gone all the same; a power cut may bring it back
+                sync_directory(folder.parent)
 
     def settle(self) -> None:
         """Make the folder's own name durable. Raises `TargetError`."""
