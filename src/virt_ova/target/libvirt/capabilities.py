@@ -57,7 +57,7 @@ def interpret(described: str, *, is_local: bool) -> HostCapabilities:
         secure_boot=enforces and (not is_local or find_firmware("q35", secure_boot=True) is not None),
         tpm="emulator" in _texts(root.iterfind("devices/tpm/enum[@name='backendModel']/value")),
         devices=_devices(emulator) if is_local else frozenset(),
-        has_nvme="nvme" in _values(root, "devices/disk/enum[@name='bus']"),
+        has_nvme="nvme" in _texts(root.iterfind("devices/disk/enum[@name='bus']/value")),
     )
 
 
