@@ -125,7 +125,7 @@ def _read(path: Path) -> _Entry | None:
         return None
     if os is None or not _ID.fullmatch(os.get("id", "")):
         return None
-    parents = [each.get("id", "") for tag in ("derives-from", "clones") for each in os.iterfind(tag)]
+    parents = [each.get("id", "") for each in (*os.iterfind("derives-from"), *os.iterfind("clones"))]
     return _Entry(
         id=os.get("id", ""),
         short_id=os.findtext("short-id", ""),
