@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from virt_ova.progress import Monitor
     from virt_ova.stories.convert import ConvertResult, convert
     from virt_ova.stories.install import install, preflight
+    from virt_ova.stories.recover import RecoveredInstall, recover
     from virt_ova.stories.result import InstalledDomain, InstalledNetwork, InstalledVolume, InstallResult
     from virt_ova.target.base import BootReport, DiskState, Reach, Screen, ScreenState
     from virt_ova.target.registry import open_target
@@ -65,6 +66,7 @@ _HOMES: Final = {
     "progress": "Monitor",
     "stories.convert": "ConvertResult convert",
     "stories.install": "install preflight",
+    "stories.recover": "RecoveredInstall recover",
     "stories.result": "InstallResult InstalledDomain InstalledNetwork InstalledVolume",
     "target.base": "BootReport DiskState Reach Screen ScreenState",
     "target.registry": "open_target",
@@ -101,6 +103,7 @@ __all__ = [
     "PackageFile",
     "PlanError",
     "Reach",
+    "RecoveredInstall",
     "RollbackError",
     "Screen",
     "ScreenState",
@@ -123,14 +126,15 @@ __all__ = [
     "open_target",
     "plan",
     "preflight",
+    "recover",
 ]
 
 
 def plan(
     package: Package, options: InstallOptions | None = None, *, host: HostCapabilities | None = None
 ) -> InstallPlan:
-    """Decide what an install would do; see `virt_ova.stories.install.plan_install`."""
-    from virt_ova.stories.install import plan_install  # noqa: PLC0415 - loaded when it is first used
+    """Decide what an install would do; see `virt_ova.stories.planning.plan_install`."""
+    from virt_ova.stories.planning import plan_install  # noqa: PLC0415 - loaded when it is first used
 
     return plan_install(package, options, host=host)
 

@@ -23,6 +23,7 @@ VERBS: Final = {
     "verify": "check the manifest, and who signed it",
     "plan": "print what an install would do, as JSON",
     "install": "install a package",
+    "recover": "finish or undo installs that were killed",
     "convert": "write one disk to a local file",
     "targets": "list where packages can be installed",
 }

@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boot-fallback", action="store_true", help="when the guest does not find its disk, try other controllers"
     )
     parser.add_argument("--screenshots", metavar="FOLDER", help="keep a picture of each machine's screen in FOLDER")
+    parser.add_argument(
+        "--resume", action="store_true", help="take up an install of the same that was killed: use what is whole of it"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing, print the plan")
     parser.add_argument("--report", metavar="FILE", help="write the JSON result to FILE as well")
 
@@ -82,6 +85,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     for option, is_given in (("--boot-fallback", args.boot_fallback), ("--screenshots", args.screenshots)):
         if is_given and args.wait_boot is None:
             raise UsageError(f"{option} needs --wait-boot SECONDS, which says how long a machine is watched")
+    if args.resume and args.dry_run:
+        raise UsageError("--resume cannot be combined with --dry-run, which writes nothing")
     if args.plan and any(getattr(args, name) for name in _IN_THE_PLAN):
         raise UsageError(
             "--plan cannot be combined with options that decide what the plan says "
@@ -100,6 +105,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         boot_fallback=args.boot_fallback,
         verify=not args.no_verify,
         trust_policy=trust_policy(args),
+        resume=args.resume,
     )
     uri = args.connect or default_uri()
     ask = ask_login if can_ask(is_json=console.is_json) else None

@@ -16,7 +16,7 @@ from virt_ova.package.package import open_package
 from virt_ova.plan.codec import to_json
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.strict import check_strict
-from virt_ova.stories.install import plan_install
+from virt_ova.stories.planning import plan_install
 from virt_ova.target.registry import open_target
 
 

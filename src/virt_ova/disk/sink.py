@@ -11,7 +11,8 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -86,6 +87,13 @@ class FileSink:
         """The open descriptor, for sharing extents with another file; valid until `finish` or `close`."""
         return self._descriptor
 
+    def empty(self) -> None:
+        """Cut the file to nothing. Raises `TargetError` (``E_IO``)."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+        except OSError as exc:
+            raise file_error(exc, self.path, "emptied") from exc
+
     def write_at(self, offset: int, buffers: Sequence[Buffer]) -> None:
         """Write `buffers` one after the other from `offset`.
 
@@ -138,6 +146,21 @@ class FileSink:
             return False
         return (status.st_dev, status.st_ino) == self._identity
 
+    def check_present(self) -> None:
+        """Refuse a file that somebody took away meanwhile.
+
+        Raises:
+            TargetError: `path` names no file, or another one (``E_CHANGED``), or cannot be looked at (``E_IO``).
+        """
+        with examined(self.path):
+            is_present = self.is_present()
+        if not is_present:
+            raise TargetError(
+                f"{quoted(str(self.path))} was removed or replaced by somebody else while it was in use",
+                code="E_CHANGED",
+                hint="Let nobody else work there, and install again.",
+            )
+
     def discard(self) -> None:
         """Close and remove the file, unless the name has gone or now belongs to another file.
 
@@ -164,15 +187,17 @@ class FileSink:
         return offset
 
 
-def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> FileSink:
-    """Make the small file `path` with `content`, durable; the result can `discard` it.
+def write_new(
+    path: Path, content: bytes, *, mode: int = 0o600, create: Callable[[Path], FileSink] = FileSink.create
+) -> FileSink:
+    """Make the small file `path`, by `create`, with `content`, durable; the result can `discard` it.
 
     Raises:
         TargetError: something has that name (``E_EXISTS``), or the write failed (``E_IO``); nothing is left then.
         SpaceError: no room (``E_SPACE``).
         RollbackError: it failed, and something is left (``E_ROLLBACK``).
     """
-    sink = FileSink.create(path)
+    sink = create(path)
     try:
         sink.set_mode(mode)
         sink.write_at(0, [content])
@@ -210,6 +235,15 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def examined(path: Path) -> Iterator[None]:
+    """Turn an `OSError` about `path` into one of ours. Raises `TargetError` (``E_IO``)."""
+    try:
+        yield
+    except OSError as exc:
+        raise file_error(exc, path, "examined") from exc
 
 
 def file_error(exc: BaseException, path: Path, done: str) -> TargetError:

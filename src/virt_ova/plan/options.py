@@ -46,6 +46,7 @@ class InstallOptions:
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
         boot_fallback: when the guest does not find its disk in that time, try it on other controllers.
         verify: check the manifest.
+        resume: take up an install of the same that was killed; its images that are whole are used.
         strict: refuse a package or a plan of which there is a warning.
         trust_policy: whom to trust, and what to demand of the package.
         fix_hardware: change what ESXi is known to refuse, in the descriptor that is sent to it.
@@ -68,6 +69,7 @@ class InstallOptions:
     wait_boot_seconds: float | None = None
     boot_fallback: bool = False
     verify: bool = True
+    resume: bool = False
     strict: bool = False
     trust_policy: TrustPolicy = field(default_factory=TrustPolicy)
     fix_hardware: bool = False

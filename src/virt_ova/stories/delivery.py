@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from virt_ova.disk.base import Sink
 from virt_ova.errors import PlanError
@@ -52,6 +52,14 @@ class Image:
 
     capacity_bytes: int
     mode: DiskMode
+
+
+Done: TypeAlias = Callable[[str, Image], None]
+"""Is told of each image that is whole, durable, and verified if that was asked for, by transfer id; from any thread."""
+
+
+def untold(_transfer: str, _image: Image) -> None:
+    """The `Done` of who does not need to know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

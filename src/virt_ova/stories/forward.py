@@ -27,7 +27,7 @@ from virt_ova.plan.plan import FOR_HYPERVISORS, DiskMode, Transfer
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import MemberName, Passing, Rest
 from virt_ova.source.pipe import SAVE_FIRST
-from virt_ova.stories.delivery import CreateImage, Delivery, Image, Scrutiny
+from virt_ova.stories.delivery import CreateImage, Delivery, Done, Image, Scrutiny, untold
 from virt_ova.stories.inflation import forward_size_bytes, forward_writer
 from virt_ova.stories.patience import PatientReader, PatientSink
 from virt_ova.stories.placement import check_capacity, not_transplanted, open_placement
@@ -61,7 +61,7 @@ class PassingSupply:
             self._check_transfer(transfer)
         return {transfer.id: self._expected_bytes(transfer) for transfer in wanted}
 
-    def fill(self, create: CreateImage) -> Delivery:
+    def fill(self, create: CreateImage, done: Done = untold) -> Delivery:
         """See `Supply.fill`; reads the package to its end."""
         for transfer in self._transfers:
             if not transfer.member:
@@ -72,6 +72,8 @@ class PassingSupply:
         self._check_complete(package)
         appraisal = self._check_digests(package) if self._verify else UNVERIFIED
         package.archive.check_unchanged()
+        for name, image in self._images.items():
+            done(name, image)
         findings = (*appraisal.findings, *self._findings)
         return Delivery(package=package, appraisal=appraisal, images=self._images, findings=findings)
 

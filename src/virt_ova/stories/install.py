@@ -8,40 +8,33 @@ are defined last; and whatever goes wrong, at any point, what this run made is t
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 
 from virt_ova.disk.base import Sink
-from virt_ova.disk.gzipped import examine_gzipped
-from virt_ova.disk.opener import open_delta, open_disk
-from virt_ova.errors import DiskError, PlanError, TargetError
+from virt_ova.errors import DiskError, TargetError
 from virt_ova.findings import Finding
-from virt_ova.osinfo import known_guests
-from virt_ova.ovf.envelope import VirtualSystem
-from virt_ova.ovf.references import drive_files, walk
-from virt_ova.package.package import Package, PackageDisk, PackageFile, PackageSource, open_package
-from virt_ova.plan.from_ovf import make_plan
-from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.importing import make_import_plan
-from virt_ova.plan.inputs import Backing, DiskSource
+from virt_ova.interrupt import held_back
+from virt_ova.package.package import Package, PackageSource, open_package
+from virt_ova.plan.inputs import Backing
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import made_networks
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import DiskMode, InstallPlan, PackageIdentity, Transfer
+from virt_ova.plan.plan import DiskMode, InstallPlan, Transfer
 from virt_ova.plan.strict import check_strict
 from virt_ova.progress import Monitor, SilentMonitor
-from virt_ova.source.base import Member
-from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.stories.agreement import check_agreed
-from virt_ova.stories.delivery import Scrutiny
+from virt_ova.stories.delivery import Image, Scrutiny
 from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.fallback import Settled, check_fallback, settle
 from virt_ova.stories.imports import PackageImport
 from virt_ova.stories.journal import Journal
+from virt_ova.stories.logbook import Completed, Heading, Logbook
+from virt_ova.stories.planning import plan_install
+from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.result import (
     InstalledDomain,
     InstalledNetwork,
@@ -50,12 +43,14 @@ from virt_ova.stories.result import (
     installed_domain,
     installed_volume,
 )
+from virt_ova.stories.resume import Earlier, package_digest, take_up
 from virt_ova.stories.starting import Start, reports_of, start_all
-from virt_ova.stories.supply import open_supply
+from virt_ova.stories.supply import Supply, open_supply
 from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
 from virt_ova.target.importing import Ask, Importer
+from virt_ova.target.record import Recoverable
 from virt_ova.target.registry import open_target
-from virt_ova.text import quoted
+from virt_ova.text import without_secrets
 
 __all__ = [
     "InstallResult",
@@ -66,36 +61,6 @@ __all__ = [
     "plan_install",
     "preflight",
 ]
-
-
-def plan_install(
-    package: Package, options: InstallOptions | None = None, *, host: HostCapabilities | None = None
-) -> InstallPlan:
-    """Decide what an install of `package` would do; writes nothing.
-
-    Args:
-        package: an open package.
-        options: choices; the defaults when None.
-        host: what the target offers (`Target.capabilities`); a host that has everything when None.
-
-    Raises:
-        DiskError: a disk whose size only its image tells cannot be read.
-        PackageError: a file that the machine needs is not in the package.
-        PlanError: an option cannot be realised.
-    """
-    identity = PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest())
-    if host and host.makes_hardware:
-        return make_import_plan(package.envelope, identity=identity, host=host, options=options or InstallOptions())
-    in_drives = drive_files(package.envelope)
-    return make_plan(
-        package.envelope,
-        identity=identity,
-        disks={disk.id: _disk_source(package, disk) for disk in package.disks},
-        files={file.id: _file_source(file, fills_drive=file.id in in_drives) for file in package.files},
-        host=host or HostCapabilities(),
-        options=options or InstallOptions(),
-        guests=known_guests(each.os for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)),
-    )
 
 
 def install(
@@ -174,16 +139,28 @@ class _Install:
         self.plan = plan
         self._package, self._target = package, target
         self._options, self._monitor = options, monitor
-        of_package = [transfer for transfer in plan.transfers if not transfer.environment]
-        scrutiny = Scrutiny(verify=options.verify, policy=options.trust_policy)
-        self._supply = open_supply(package, of_package, scrutiny, self._monitor)
+        self._earlier = Earlier()
+        self._supply = self._open_supply()
         self._discs = EnvironmentDiscs(package.envelope, plan, options.properties, monitor)
+
+    def take_up(self) -> None:
+        """Use what there is of an install like this that was killed; raises as `virt_ova.stories.resume.take_up`."""
+        with held_back():
+            self._earlier = take_up(self._target, self._heading(), self.plan, self._monitor)
+        self._supply = self._open_supply()
+
+    def close(self) -> None:
+        """Leave the journal of that install, if it was not gone on with, to whoever comes."""
+        if self._earlier.logbook:
+            self._earlier.logbook.close()
 
     def check(self) -> None:
         """Everything that can be refused before the first byte is written."""
         check_agreed(self._package, self.plan, self._options)
         made_bytes = self._discs.check()
-        self._target.check(self.plan, {**self._supply.check(), **made_bytes})
+        sizes = {**self._supply.check(), **made_bytes}
+        with recover_hinted(self._target.uri):
+            self._target.check(replace(self.plan, transfers=tuple(self._to_make())), sizes)
         for backing in self._supply.backings:
             self._linker().check_link(backing)
         if any(transfer.mode is DiskMode.HOST_EXPAND for transfer in self.plan.transfers):
@@ -193,22 +170,34 @@ class _Install:
         check_fallback(self._target, self._options)
 
     def carry_out(self, started: float) -> InstallResult:
-        """Check, make, start; take everything back on failure."""
+        """Take up what there is, if that is wanted; check, make, start; take everything back on failure."""
+        with closing(self):
+            if self._options.resume:
+                self.take_up()
+            return self._carry_out(started)
+
+    def _carry_out(self, started: float) -> InstallResult:
         self.check()
-        volumes: dict[str, Volume] = {}
+        volumes = dict(self._earlier.volumes)
         with Journal(self._monitor) as journal:
+            logbook = self._begin_file(journal)
 
             def create(transfer: Transfer, size_bytes: int, backing: Backing | None) -> Sink:
                 volumes[transfer.id] = self._make_volume(journal, transfer, size_bytes, backing)
                 return volumes[transfer.id].sink
 
+            def done(transfer: str, image: Image) -> None:
+                self._note_completed(logbook, transfer, volumes[transfer], image)
+
             networks = self._make_networks(journal)
-            delivery = self._supply.fill(create)
-            images = {**delivery.images, **self._discs.fill(create)}
+            delivery = self._supply.fill(create, done)
+            images = {**self._earlier.images, **delivery.images, **self._discs.fill(create)}
             settled = self._settle(journal, volumes)
             domains = self._define(journal, [each.machine for each in settled], volumes)
-            told = (*delivery.findings, *(each.finding for each in settled if each.finding))
+            told = (*delivery.findings, *(each.finding for each in settled if each.finding), *self._earlier.findings)
             self._refuse_warnings((*delivery.package.findings, *self._target.findings, *told))
+            if logbook:
+                logbook.note_defined()
             starts = self._start([each.machine for each in settled], domains)
             installed = tuple(installed_domain(each, starts) for each in domains)
             journal.keep()
@@ -230,6 +219,50 @@ class _Install:
         """With ``strict``, nothing that may surprise is let pass. Raises `PlanError`."""
         if self._options.strict:
             check_strict(findings)
+
+    def _to_make(self) -> Iterator[Transfer]:
+        """The images that are not there already."""
+        return (transfer for transfer in self.plan.transfers if transfer.id not in self._earlier.volumes)
+
+    def _open_supply(self) -> Supply:
+        of_package = [transfer for transfer in self._to_make() if not transfer.environment]
+        scrutiny = Scrutiny(verify=self._options.verify, policy=self._options.trust_policy)
+        return open_supply(self._package, of_package, scrutiny, self._monitor)
+
+    def _heading(self) -> Heading:
+        """Of the journal's file."""
+        return Heading(
+            target=self._target.uri,
+            pool=self._options.pool,
+            package=without_secrets(self._package.name),
+            machines=tuple(machine.name for machine in self.plan.machines),
+            digest=package_digest(self._package, self.plan, verify=self._options.verify),
+        )
+
+    def _begin_file(self, journal: Journal) -> Logbook | None:
+        """Keep the journal in a file as well, where the target finds its objects again by what stands there."""
+        if not isinstance(self._target, Recoverable):
+            return None
+        logbook = journal.begin_file(lambda: self._earlier.logbook or Logbook.begin(self._heading()))
+        self._target.tell(logbook.note)
+        for volume in self._earlier.volumes.values():
+            journal.take_over(f"volume {volume.name}", volume)
+        return logbook
+
+    def _note_completed(self, logbook: Logbook | None, transfer: str, volume: Volume, image: Image) -> None:
+        """Tell the journal of an image that need not be made again; a linked one is made in no time."""
+        if logbook and isinstance(self._target, Recoverable):
+            record = self._target.seal(volume)
+            if image.mode is not DiskMode.LINK:
+                logbook.note_completed(
+                    Completed(
+                        transfer=transfer,
+                        capacity_bytes=image.capacity_bytes,
+                        mode=image.mode,
+                        kind=record.kind,
+                        name=record.name,
+                    )
+                )
 
     def _make_volume(self, journal: Journal, transfer: Transfer, size_bytes: int, backing: Backing | None) -> Volume:
         """Make an empty volume."""
@@ -302,45 +335,3 @@ class _Install:
                 hint="Use networks that are there: --network 'OVF NAME=TARGET'.",
             )
         return self._target
-
-
-def _disk_source(package: Package, disk: PackageDisk) -> DiskSource:
-    """A disk as the planner needs it; an image tells its size when the descriptor does not."""
-    capacity = disk.capacity_bytes
-    if capacity is None and disk.file and disk.file.is_awaited:
-        raise PlanError(
-            f"the descriptor does not say how large disk {quoted(disk.id)} is, and its image has not come yet",
-            code="E_PIPE_ORDER",
-            hint=SAVE_FIRST,
-        )
-    if capacity is None and disk.file and disk.file.member and not disk.file.obstacle:
-        capacity = _capacity(disk.file, disk.file.member, is_delta=bool(disk.parent_id))
-    return DiskSource(
-        id=disk.id,
-        member=disk.file_name,
-        file_format=disk.format,
-        capacity_bytes=capacity or 0,
-        file_size=disk.file_size or 0,
-        file_offset=disk.file.position if disk.file else 0,
-        parents=tuple(parent.file_name for parent in package.parents_of(disk)),
-    )
-
-
-def _file_source(file: PackageFile, *, fills_drive: bool) -> DiskSource:
-    """A file as content of a drive: a CD or floppy, byte for byte; a compressed one must be measured."""
-    is_measured = fills_drive and file.compression and not file.obstacle
-    return DiskSource(
-        id=file.id,
-        member=file.name,
-        file_format="",
-        capacity_bytes=_capacity(file, file.require_member()) if is_measured else file.size or 0,
-        file_size=file.size or 0,
-        file_offset=file.position,
-    )
-
-
-def _capacity(file: PackageFile, member: Member, *, is_delta: bool = False) -> int:
-    """Size of the disk in `file`, whose bytes are `member`."""
-    if file.compression:
-        return examine_gzipped(member, declared_bytes=None).block_map.capacity_bytes
-    return (open_delta if is_delta else open_disk)(member).block_map.capacity_bytes

@@ -3,19 +3,26 @@
 Objects are made through the journal, one at a time and not interruptible in between, so that at any moment it knows
 exactly what exists because of this run. Leaving the journal by an exception takes all of it back, last made first;
 nothing is ever looked up by name, so a foreign object cannot be hit. For this it has some memory in reserve.
+
+A journal may be kept in a file, too (`virt_ova.stories.logbook`), for the case that nobody is left to take things back;
+`virt_ova.stories.recover` does it then. The file goes when nothing is left to be done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import held_back, let_pass
 from virt_ova.memory import let_go, reserve
 from virt_ova.progress import Monitor
+from virt_ova.stories.logbook import Logbook
 from virt_ova.undo import Made, undo
+
+RECOVER_HINT = "Run 'virt-ova recover' to try again, or remove"
 
 
 class Discardable(Protocol):
@@ -33,8 +40,15 @@ class Journal:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
+        self._logbook: Logbook | None = None
         self._entries: list[Made] = []
         self._reserve: bytes | None = reserve()
+
+    def begin_file(self, begin: Callable[[], Logbook]) -> Logbook:
+        """Keep the journal in the file that `begin` makes or takes over; called before anything is made."""
+        with held_back():
+            self._logbook = begin()
+        return self._logbook
 
     def make(self, what: str, create: Callable[[], T]) -> T:
         """Call `create` and remember what it made; stop signals wait meanwhile.
@@ -58,10 +72,18 @@ class Journal:
             made.discard()
             self._entries = [each for each in self._entries if each is not entry]
 
+    def take_over(self, what: str, made: Discardable) -> None:
+        """Remember what an install made that this one goes on with."""
+        self._entries.append(Made(what=what, discard=made.discard))
+
     def keep(self) -> None:
         """All that was made stays; the last thing to do in the context. Stop signals come too late from now on."""
         let_pass()
         self._entries.clear()
+        try:
+            self._close_file()
+        except VirtOvaError as exc:
+            self._monitor.note(f"{exc}; 'virt-ova recover' removes it")
 
     def __enter__(self) -> Self:
         return self
@@ -69,17 +91,32 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self._entries:
-            self._reserve = None
-            if isinstance(error, MemoryError):
-                let_go(error)
-            let_pass()
-            with held_back():
-                self._take_back(error)
+        if error is None or not (self._entries or self._logbook):
+            return
+        self._reserve = None
+        if isinstance(error, MemoryError):
+            let_go(error)
+        let_pass()
+        with held_back():
+            self._take_back(error)
 
     def _take_back(self, error: BaseException) -> None:
+        if self._logbook:
+            with suppress(VirtOvaError):  # without it, what is taken back is found to be gone
+                self._logbook.note_undone()
         undone = undo(self._entries, error)
+        failure = undone.failure or (error if isinstance(error, RollbackError) else None)
+        if failure is None:
+            with suppress(VirtOvaError):  # a file that tells of nothing that is there
+                self._close_file()
+        elif self._logbook:
+            failure.hint = failure.hint.replace("Remove", RECOVER_HINT, 1)
+            self._logbook.close()
         for what in undone.removed:
             self._monitor.note(f"Removed {what}")
         if undone.failure:
             raise undone.failure from error
+
+    def _close_file(self) -> None:
+        if self._logbook:
+            self._logbook.remove()

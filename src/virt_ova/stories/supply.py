@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -13,10 +13,10 @@ from virt_ova.package.verify import UNVERIFIED
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import DiskMode, Transfer
 from virt_ova.progress import Monitor
-from virt_ova.stories.delivery import CreateImage, Delivery, Image, Scrutiny
+from virt_ova.stories.delivery import CreateImage, Delivery, Done, Image, Scrutiny, untold
 from virt_ova.stories.forward import PassingSupply
 from virt_ova.stories.placement import Placement, open_placement
-from virt_ova.stories.together import Copy, copy_together
+from virt_ova.stories.together import Advance, Copy, copy_together
 
 
 class Supply(Protocol):
@@ -38,7 +38,7 @@ class Supply(Protocol):
     def backings(self) -> Sequence[Backing]:
         """What linked images will lie on; known once it was checked."""
 
-    def fill(self, create: CreateImage) -> Delivery:
+    def fill(self, create: CreateImage, done: Done = untold) -> Delivery:
         """Make and fill every image; `check` comes before.
 
         Raises:
@@ -82,11 +82,11 @@ class PlacedSupply:
         """See `Supply.backings`."""
         return [placement.backing for placement in self._placements.values() if placement.backing]
 
-    def fill(self, create: CreateImage) -> Delivery:
+    def fill(self, create: CreateImage, done: Done = untold) -> Delivery:
         """See `Supply.fill`; makes all images, and fills several as one step."""
-        pairs = [(self._placements[transfer.id], self._create(transfer, create)) for transfer in self._transfers]
-        if pairs:
-            self._copy(pairs)
+        filling = [self._filling(transfer, create, done) for transfer in self._transfers]
+        if filling:
+            self._copy(filling)
         placed = self._placements.values()
         return Delivery(
             package=self._package,
@@ -101,21 +101,27 @@ class PlacedSupply:
             ),
         )
 
-    def _create(self, transfer: Transfer, create: CreateImage) -> Sink:
+    def _filling(self, transfer: Transfer, create: CreateImage, done: Done) -> _Filling:
         placement = self._placements[transfer.id]
         actual = replace(transfer, mode=placement.mode, capacity_bytes=placement.capacity_bytes)
-        return create(actual, placement.size_bytes, placement.backing)
+        sink = create(actual, placement.size_bytes, placement.backing)
 
-    def _copy(self, pairs: Sequence[tuple[Placement, Sink]]) -> None:
+        def fill(advance: Advance) -> None:
+            placement.write(sink, verify=self._verify, advance=advance)
+            done(transfer.id, Image(capacity_bytes=placement.capacity_bytes, mode=placement.mode))
+
+        return _Filling(placement=placement, sink=sink, fill=fill)
+
+    def _copy(self, filling: Sequence[_Filling]) -> None:
         """Fill every sink, side by side where bytes can be read and written in places."""
-        step, total_bytes = _step_of([placement for placement, _ in pairs])
+        step, total_bytes = _step_of([each.placement for each in filling])
         advance = partial(self._monitor.advance, step)
         self._monitor.begin(step, total_bytes)
-        if len(pairs) > 1 and all(_is_local(placement, sink) for placement, sink in pairs):
-            copy_together([_copy_of(placement, sink, verify=self._verify) for placement, sink in pairs], advance)
+        if len(filling) > 1 and all(_is_local(each) for each in filling):
+            copy_together([each.fill for each in filling], advance)
         else:
-            for placement, sink in pairs:
-                placement.write(sink, verify=self._verify, advance=advance)
+            for each in filling:
+                each.fill(advance)
         self._monitor.end(step)
 
     def _open(self, transfer: Transfer) -> Placement:
@@ -129,14 +135,19 @@ class PlacedSupply:
         )
 
 
-def _copy_of(placement: Placement, sink: Sink, *, verify: bool) -> Copy:
-    return lambda advance: placement.write(sink, verify=verify, advance=advance)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Filling:
+    """A disk, the image that was made for it, and what fills that."""
+
+    placement: Placement
+    sink: Sink
+    fill: Copy
 
 
-def _is_local(placement: Placement, sink: Sink) -> bool:
+def _is_local(filling: _Filling) -> bool:
     """Whether both ends can be used from several threads; a line to another host is not faster for being shared."""
-    member = placement.member
-    return not sink.in_order and (member is None or member.source.fileno() is not None)
+    member = filling.placement.member
+    return not filling.sink.in_order and (member is None or member.source.fileno() is not None)
 
 
 def _step_of(placements: Sequence[Placement]) -> tuple[str, int | None]:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, cast
 
-from virt_ova.disk.sink import FileSink, check_room, file_error, write_new
+from virt_ova.disk.sink import FileSink, check_room, examined, file_error, write_new
 from virt_ova.errors import TargetError
 from virt_ova.findings import Finding
+from virt_ova.kernel import file_identity, has_identity, seal_of
 from virt_ova.paths import PATH_ERRORS, is_text, path_problem
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, VolumeSource
@@ -28,15 +29,18 @@ from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.plan.to_qemu import QemuSettings, qemu_command
 from virt_ova.target.base import Volume
+from virt_ova.target.directory import removal
 from virt_ova.target.directory.domain import CONSOLE, RUNNING_FILES, SCRIPT_FILE, FolderDomain, daemon_options
 from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder_exists
 from virt_ova.target.directory.hardware import check_hardware
+from virt_ova.target.directory.records import Kind, file_record, is_as_recorded, machine_record
 from virt_ova.target.directory.script import run_script
 from virt_ova.target.directory.sockets import AGENT_SOCKET, listening
 from virt_ova.target.emulator import device_names, kvm_runs
 from virt_ova.target.firmware import EfiFirmware, find_firmware
 from virt_ova.target.identity import identified, new_uuid
 from virt_ova.target.names import check_file_name
+from virt_ova.target.record import Note, Record, Removal, unnoted
 from virt_ova.text import quoted
 from virt_ova.undo import take_back
 
@@ -84,6 +88,8 @@ class DirectoryTarget:
         self.path = path
         self._folders: dict[str, MachineFolder] = {}
         self._machine_of: dict[str, str] = {}
+        self._adopted: set[str] = set()
+        self._note: Note = unnoted
 
     @property
     def uri(self) -> str:
@@ -113,7 +119,7 @@ class DirectoryTarget:
         """See `virt_ova.target.base.Target.check`; the call also tells which machine each transfer is for."""
         for machine in plan.machines:
             folder = self.path / check_file_name(machine.name, "the machine name")
-            if os.path.lexists(folder):
+            if os.path.lexists(folder) and machine.name not in self._adopted:
                 raise folder_exists(folder)
             _check_networks(machine)
             check_hardware(machine, self.capabilities, _completed(QemuSettings(serial="null"), _firmware_of(machine)))
@@ -138,7 +144,8 @@ class DirectoryTarget:
     def _create(self, transfer: Transfer, backing: Backing | None = None) -> FolderVolume:
         folder = self._folder(self._owner(transfer))
         try:
-            return FolderVolume(folder, _check_image_name(transfer.image_name), transfer.image_format, backing)
+            sink = folder.create(folder.path / _check_image_name(transfer.image_name))
+            return FolderVolume(folder, sink, transfer.image_format, backing)
         except BaseException:
             folder.release()
             raise
@@ -152,12 +159,16 @@ class DirectoryTarget:
         try:
             firmware = _firmware_of(machine)
             if firmware is not None:
-                files.append(write_new(folder.path / VARIABLES_FILE, _read(firmware.variables)))
-            files.append(write_new(folder.path / DOMAIN_FILE, _xml(machine, own, domain_uuid).encode()))
+                variables = _read(firmware.variables)
+                files.append(write_new(folder.path / VARIABLES_FILE, variables, create=folder.create))
+            described = _xml(machine, own, domain_uuid).encode()
+            files.append(write_new(folder.path / DOMAIN_FILE, described, create=folder.create))
             backings = filter(None, (volume.backing for volume in own.values()))
             script = run_script(machine.name, _command(machine, own, QemuSettings(), firmware), backings)
-            files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700))
+            files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700, create=folder.create))
             folder.settle()
+            with examined(folder.path):
+                self._note(machine_record(folder.path))
             command = _daemon_command(folder.path, machine, own, firmware)
         except BaseException as exc:
             take_back([file.made for file in files], exc)
@@ -169,8 +180,41 @@ class DirectoryTarget:
         """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a nameless file of QEMU's."""
         folder = self._folder(machine.name)
         own = {key: cast("FolderVolume", volume) for key, volume in volumes.items()}
+        with examined(folder.path):
+            self._note(machine_record(folder.path))
         command = _daemon_command(folder.path, machine, own, _firmware_of(machine), keeps_writes=False)
         return FolderDomain(folder, uuid="", files=(), command=command)
+
+    def tell(self, note: Note) -> None:
+        """See `virt_ova.target.record.Recoverable.tell`."""
+        self._note = note
+
+    def seal(self, volume: Volume) -> Record:
+        """See `virt_ova.target.record.Recoverable.seal`."""
+        sink = cast("FolderVolume", volume).sink
+        sink.check_present()
+        with examined(sink.path):
+            record = file_record(sink.path, file_identity(sink.path), seal_of(sink.path))
+        self._note(record)
+        return record
+
+    def adopt(self, transfer: Transfer, record: Record, others: Sequence[Record]) -> FolderVolume | None:
+        """See `virt_ova.target.record.Recoverable.adopt`; comes before `check`."""
+        path = Path(record.key["path"])
+        with examined(path):
+            if not has_identity(path, record.key["file"]) or seal_of(path) != record.key["sealed"]:
+                return None
+            made = [Path(each.key["path"]) for each in others if each.kind == Kind.FOLDER and is_as_recorded(each)]
+        if path.parent not in made or path.parent.parent != self.path or path.name != transfer.image_name:
+            return None
+        name = path.parent.name
+        folder = self._folders.setdefault(name, MachineFolder(path.parent, tuple(made), self._note))
+        self._adopted.add(name)
+        return FolderVolume(folder, _closed(FileSink.adopt(path)), transfer.image_format)
+
+    def remove(self, record: Record) -> Removal:
+        """See `virt_ova.target.record.Recoverable.remove`."""
+        return removal.remove(record)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -188,7 +232,7 @@ class DirectoryTarget:
         """The folder of a machine, made when it is first asked for."""
         folder = self._folders.get(machine_name)
         if folder is None or not folder.is_ours:
-            folder = MachineFolder.make(self.path / check_file_name(machine_name, "the machine name"))
+            folder = MachineFolder.make(self.path / check_file_name(machine_name, "the machine name"), self._note)
             self._folders[machine_name] = folder
         return folder
 
@@ -260,6 +304,12 @@ def _firmware_of(machine: Machine) -> EfiFirmware | None:
             hint="Install it: apt install ovmf",
         )
     return firmware
+
+
+def _closed(sink: FileSink) -> FileSink:
+    """`sink` of a file that is complete, for taking it back."""
+    sink.close()
+    return sink
 
 
 def _read(path: Path) -> bytes:

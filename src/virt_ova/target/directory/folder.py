@@ -1,16 +1,25 @@
-"""The folder of one machine, and what we put in it."""
+"""The folder of one machine, and what we put in it.
+
+A folder is made under a name that nobody else can have, and gets its own by a rename that replaces nothing; so at every
+moment the journal tells it from one that somebody else made. What is in it is known by that, too.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from virt_ova.disk.sink import FileSink, file_error, sync_directory
+from virt_ova.disk.sink import FileSink, examined, file_error, sync_directory
 from virt_ova.errors import TargetError
+from virt_ova.kernel import file_identity, rename_new
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import ImageFormat
+from virt_ova.target.directory.records import file_record, folder_record
+from virt_ova.target.record import Note, unnoted
 from virt_ova.text import quoted
+from virt_ova.undo import take_back
 
 IMAGE_SEPARATOR = "/"
 """Between machine and image in the name of a volume."""
@@ -19,14 +28,15 @@ IMAGE_SEPARATOR = "/"
 class MachineFolder:
     """A folder that was made by us, and goes when the last thing in it goes."""
 
-    def __init__(self, path: Path, made: tuple[Path, ...]) -> None:
+    def __init__(self, path: Path, made: tuple[Path, ...], note: Note) -> None:
         """Use `make`."""
         self.path = path
         self._made = made
+        self._note = note
 
     @classmethod
-    def make(cls, path: Path) -> MachineFolder:
-        """Make the folder `path` and those above it that are missing, private to the user.
+    def make(cls, path: Path, note: Note = unnoted) -> MachineFolder:
+        """Make the folder `path` and those above it that are missing, private to the user; `note` is told of each.
 
         Raises:
             TargetError: it exists (``E_EXISTS``) or cannot be made (``E_IO``).
@@ -36,22 +46,37 @@ class MachineFolder:
         made: list[Path] = []
         for folder in [*reversed(missing), path]:
             try:
-                folder.mkdir(0o700)
+                _make(folder, note)
             except FileExistsError as exc:
                 if folder == path:
-                    cls(path, tuple(made)).release()
+                    cls(path, tuple(made), note).release()
                     raise folder_exists(path) from exc
                 continue
-            except OSError as exc:
-                cls(path, tuple(made)).release()
-                raise file_error(exc, folder, "made") from exc
+            except BaseException as exc:
+                cls(path, tuple(made), note).release()
+                if isinstance(exc, OSError):
+                    raise file_error(exc, folder, "made") from exc
+                raise
             made.append(folder)
-        return cls(path, tuple(made))
+        return cls(path, tuple(made), note)
 
     @property
     def is_ours(self) -> bool:
         """Whether the folder was made by us and not removed since."""
         return self.path in self._made
+
+    def create(self, path: Path) -> FileSink:
+        """Make the empty file `path`, which is in this folder; the journal is told. Raises as `FileSink.create`."""
+        with examined(self.path):
+            self._note(file_record(path))
+        sink = FileSink.create(path)
+        try:
+            with examined(path):
+                self._note(file_record(path, file_identity(path)))
+        except BaseException as exc:
+            take_back([sink.made], exc)
+            raise
+        return sink
 
     def release(self) -> None:
         """Remove the folders we made as far as they are empty; durable."""
@@ -80,13 +105,11 @@ class FolderVolume:
     pool = ""
 
     def __init__(
-        self, folder: MachineFolder, image_name: str, image_format: ImageFormat, backing: Backing | None = None
+        self, folder: MachineFolder, sink: FileSink, image_format: ImageFormat, backing: Backing | None = None
     ) -> None:
-        """Make the empty image, which will lie on `backing`. Raises as `FileSink.create`."""
+        """Own `sink`, a file in `folder`; the image lies on `backing`."""
         self.image_format, self.backing = image_format, backing
-        self._folder = folder
-        self._path = folder.path / image_name
-        self._sink = FileSink.create(self._path)
+        self._folder, self._sink, self._path = folder, sink, sink.path
 
     @property
     def name(self) -> str:
@@ -111,6 +134,33 @@ class FolderVolume:
         """Remove the image, and the folder when nothing else is in it. Raises `TargetError`."""
         self._sink.discard()
         self._folder.release()
+
+
+def _make(folder: Path, note: Note) -> None:
+    """Make a folder. Raises `OSError`, or what `note` raises; nothing is left then."""
+    own_name = folder.with_name(f".virt-ova-{secrets.token_hex(8)}")
+    note(folder_record(folder, own_name))
+    own_name.mkdir(0o700)
+    try:
+        note(folder_record(folder, own_name, file_identity(own_name)))
+        if rename_new(own_name, folder):
+            return
+    except BaseException:
+        own_name.rmdir()
+        raise
+    own_name.rmdir()
+    _make_where_nothing_is_renamed(folder, note)
+
+
+def _make_where_nothing_is_renamed(folder: Path, note: Note) -> None:
+    """As `_make`, on a file system that would replace what has the new name."""
+    note(folder_record(folder))
+    folder.mkdir(0o700)
+    try:
+        note(folder_record(folder, identity=file_identity(folder)))
+    except BaseException:
+        folder.rmdir()
+        raise
 
 
 def folder_exists(path: Path) -> TargetError:

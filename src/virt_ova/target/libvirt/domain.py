@@ -13,6 +13,7 @@ from virt_ova.target.base import BootReport, Reach
 from virt_ova.target.boot.observer import watch_boot
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
+from virt_ova.target.libvirt.records import undefine
 from virt_ova.target.libvirt.senses import addresses, senses_of
 from virt_ova.target.libvirt.uri import is_local
 from virt_ova.text import quoted
@@ -93,15 +94,8 @@ class LibvirtDomain:
         Raises:
             TargetError: it stays.
         """
-        by_hand = f"undefine --nvram {shlex.quote(self._uuid)}"
-        self._lifeline.take_back(lambda: self._discard(self._domain), self._discard_anew, by_hand=by_hand)
-
-    def _discard(self, domain: Any) -> None:  # noqa: ANN401 - libvirt has no types
-        gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
-        with translated(f"stopping {quoted(self._name)}"), absent_is_fine(*gone):
-            domain.destroy()
-        with translated(f"removing {quoted(self._name)}"), absent_is_fine(libvirt.VIR_ERR_NO_DOMAIN):
-            _undefine(domain)
+        by_hand = undefine(self._uuid)
+        self._lifeline.take_back(lambda: remove_domain(self._domain, self._name), self._discard_anew, by_hand=by_hand)
 
     def _discard_anew(self, connection: Any) -> None:  # noqa: ANN401 - libvirt has no types
         """The same over another connection; the UUID is nobody else's."""
@@ -109,7 +103,7 @@ class LibvirtDomain:
         with translated(f"looking for {quoted(self._name)}"), absent_is_fine(libvirt.VIR_ERR_NO_DOMAIN):
             found = connection.lookupByUUIDString(self._uuid)
         if found is not None:
-            self._discard(found)
+            remove_domain(found, self._name)
 
     def _watch(self, seconds: float, *, only_disk: bool) -> BootReport:
         """It starts paused, so that not a byte of the console is missed."""
@@ -147,6 +141,15 @@ def define(
             raise name_taken(name) from exc
         raise
     return LibvirtDomain(domain, lifeline=lifeline, has_lease=has_lease)
+
+
+def remove_domain(domain: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types
+    """Stop a domain, and remove its definition with everything libvirt keeps for it. Raises `TargetError`."""
+    gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+    with translated(f"stopping {quoted(name)}"), absent_is_fine(*gone):
+        domain.destroy()
+    with translated(f"removing {quoted(name)}"), absent_is_fine(libvirt.VIR_ERR_NO_DOMAIN):
+        _undefine(domain)
 
 
 def domain_exists(connection: Any, name: str) -> bool:  # noqa: ANN401 - libvirt has no types

@@ -7,8 +7,9 @@ for a while the pool holds the disk twice.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -18,7 +19,9 @@ from virt_ova.plan.plan import ImageFormat
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import translated
 from virt_ova.target.libvirt.lifeline import Lifeline
-from virt_ova.target.libvirt.volume import LibvirtVolume, delete, find_volume
+from virt_ova.target.libvirt.records import expanded_record, vol_delete
+from virt_ova.target.libvirt.volume import LibvirtVolume, changed_of, delete, find_volume
+from virt_ova.target.record import Note, Record
 from virt_ova.text import quoted
 from virt_ova.undo import discard_all
 
@@ -44,15 +47,18 @@ class HostExpandedVolume:
         upload: LibvirtVolume,
         pool: Any,  # noqa: ANN401 - libvirt has no types
         lifeline: Lifeline,
-        name: str,
+        note: Note,
+        path: Path,
         image_format: ImageFormat,
         capacity_bytes: int,
     ) -> None:
-        """Own `upload`, an empty volume of `pool`."""
-        self._upload, self._pool_handle, self._lifeline = upload, pool, lifeline
-        self._name, self.image_format, self._capacity = name, image_format, capacity_bytes
+        """Own `upload`, an empty volume of `pool`; `note` is told of `path`, which the host makes of it."""
+        self._upload, self._pool_handle, self._lifeline, self._note = upload, pool, lifeline, note
+        self._path, self._name = str(path), path.name
+        self.image_format, self._capacity = image_format, capacity_bytes
         self._made: Any = None
         self._has_begun = False
+        self._record: Record | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +68,7 @@ class HostExpandedVolume:
     @property
     def path(self) -> str:
         """Its file on the host."""
-        return str(pools.folder_of(self._pool_handle) / self._name)
+        return self._path
 
     @property
     def pool(self) -> str:
@@ -90,10 +96,21 @@ class HostExpandedVolume:
         """
         self._upload.sink.finish(size_bytes)
         source = self._recognized()
+        record = partial(
+            expanded_record, self.pool, self._name, capacity_bytes=self._capacity, uploaded=changed_of(source)
+        )
+        self._note(record())
         self._has_begun = True
         with translated(f"expanding {quoted(self._name)} on the host"):
             self._made = self._pool_handle.createXMLFrom(self._description(), source, 0)
+        self._record = record(changed=changed_of(self._made))
+        self._note(self._record)
         self._upload.discard()
+
+    def seal(self) -> Record:
+        """What the volume that the host made is known by."""
+        assert self._record is not None  # noqa: S101 - it is complete
+        return self._record
 
     def discard(self) -> None:
         """Remove what there is.
@@ -106,7 +123,7 @@ class HostExpandedVolume:
     def _discard_made(self) -> None:
         """Remove what the host made, if it began to."""
         if self._has_begun:
-            by_hand = f"vol-delete --pool {shlex.quote(self.pool)} {shlex.quote(self._name)}"
+            by_hand = vol_delete(self.pool, self._name)
             self._lifeline.take_back(self._delete_made, self._check_absent, by_hand=by_hand)
 
     def _delete_made(self) -> None:

@@ -22,6 +22,7 @@ from virt_ova.plan.machine import Connection, ConnectionKind, Machine
 from virt_ova.plan.nics import MADE
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
+from virt_ova.target.libvirt.records import net_undefine
 from virt_ova.text import quoted
 
 _RANGE: Final = IPv4Network("192.168.0.0/16")
@@ -52,15 +53,9 @@ class LibvirtNetwork:
 
     def discard(self) -> None:
         """Stop it and remove its definition. Raises `TargetError` when it stays."""
-        by_hand = f"net-undefine {self._uuid}"
-        self._lifeline.take_back(lambda: self._discard(self._network), self._discard_anew, by_hand=by_hand)
-
-    def _discard(self, network: Any) -> None:  # noqa: ANN401 - libvirt has no types
-        gone = (libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_OPERATION_INVALID)
-        with translated(f"stopping the network {quoted(self._name)}"), absent_is_fine(*gone):
-            network.destroy()
-        with translated(f"removing the network {quoted(self._name)}"), absent_is_fine(*gone):
-            network.undefine()
+        self._lifeline.take_back(
+            lambda: remove_network(self._network, self._name), self._discard_anew, by_hand=net_undefine(self._uuid)
+        )
 
     def _discard_anew(self, connection: Any) -> None:  # noqa: ANN401 - libvirt has no types
         """The same over another connection; the UUID is nobody else's."""
@@ -68,7 +63,7 @@ class LibvirtNetwork:
         with translated(f"looking for the network {quoted(self._name)}"), absent_is_fine(libvirt.VIR_ERR_NO_NETWORK):
             found = connection.networkLookupByUUIDString(self._uuid)
         if found is not None:
-            self._discard(found)
+            remove_network(found, self._name)
 
 
 def create_network(connection: Any, wanted: Connection, uuid: str, *, lifeline: Lifeline) -> LibvirtNetwork:  # noqa: ANN401 - libvirt has no types
@@ -94,6 +89,15 @@ def create_network(connection: Any, wanted: Connection, uuid: str, *, lifeline: 
             if not _is_in_use(exc):
                 raise
     return _create(connection, _xml(wanted.name, uuid, candidates[-1]), lifeline, doing)
+
+
+def remove_network(network: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types
+    """Stop a network, and remove its definition. Raises `TargetError`."""
+    gone = (libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_OPERATION_INVALID)
+    with translated(f"stopping the network {quoted(name)}"), absent_is_fine(*gone):
+        network.destroy()
+    with translated(f"removing the network {quoted(name)}"), absent_is_fine(*gone):
+        network.undefine()
 
 
 def check_networks(machine: Machine, networks: Mapping[str, bool], uri: str) -> None:

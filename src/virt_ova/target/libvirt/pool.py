@@ -75,6 +75,17 @@ def make_default_pool(connection: Any, *, uri: str) -> Any:  # noqa: ANN401 - li
     return pool
 
 
+def made_by_others(connection: Any) -> Any:  # noqa: ANN401 - libvirt has no types
+    """The active pool ``default``, which somebody else makes at the same time; None when nobody does."""
+    for _ in range(_REFRESH_TRIES):
+        with suppress(libvirt.libvirtError):
+            pool = connection.storagePoolLookupByName(DEFAULT_POOL)
+            if pool.isActive():
+                return pool
+        time.sleep(_REFRESH_SECONDS)
+    return None
+
+
 def default_folder(uri: str) -> str:
     """Where virt-install puts the pool ``default``.
 
@@ -137,5 +148,14 @@ def _usable(pool: Any) -> Any:  # noqa: ANN401 - libvirt has no types
                 f"the storage pool {quoted(name)} is of type {quoted(kind)}, expected dir, fs or netfs", code="E_POOL"
             )
         if not pool.isActive():
-            pool.create(0)
+            _start(pool)
     return pool
+
+
+def _start(pool: Any) -> None:  # noqa: ANN401 - libvirt has no types
+    """Start `pool`, or let somebody else do it at the same time. Raises `libvirtError`."""
+    try:
+        pool.create(0)
+    except libvirt.libvirtError:
+        if not pool.isActive():
+            raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -33,9 +33,16 @@ class StreamSink:
 
     in_order = True
 
-    def __init__(self, connection: Any, volume: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types
-        """Fill `volume` of `connection`; `name` is for messages."""
-        self._connection, self._volume, self._name = connection, volume, name
+    def __init__(
+        self,
+        connection: Any,  # noqa: ANN401 - libvirt has no types
+        volume: Any,  # noqa: ANN401 - libvirt has no types
+        name: str,
+        *,
+        begin: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        """Fill `volume` of `connection`; `name` is for messages, and `begin` is told of the first bytes to be sent."""
+        self._connection, self._volume, self._name, self._begin = connection, volume, name, begin
         self._stream: Any = None
         self._sends_holes = True
         self._position = 0
@@ -56,6 +63,8 @@ class StreamSink:
                 f"{quoted(self._name)} is written at {offset}, expected {self._position} or later", code="E_DISK_ORDER"
             )
         with translated(f"uploading {quoted(self._name)}"):
+            if self._stream is None:
+                self._begin(_beginning(offset, buffers))
             self._skip_to(offset)
             for buffer in buffers:
                 self._send(memoryview(buffer).cast("B"))
@@ -67,6 +76,8 @@ class StreamSink:
                 f"{quoted(self._name)} has {self._position} bytes already, expected {size_bytes}", code="E_SIZE"
             )
         with translated(f"uploading {quoted(self._name)}"):
+            if self._stream is None:
+                self._begin(_beginning(size_bytes, ()))
             self._skip_to(size_bytes)
             stream, self._stream = self._open(), None
             stream.finish()
@@ -129,3 +140,11 @@ class StreamSink:
     def _remember(self, data: Buffer) -> None:
         if room := HEAD_BYTES - len(self._head):
             self._head += data[:room]
+
+
+def _beginning(offset: int, buffers: Sequence[Buffer]) -> bytes:
+    """The first bytes of an upload, `HEAD_BYTES` if it begins with so many: zeros up to `offset`, then `buffers`."""
+    head = bytearray(min(offset, HEAD_BYTES))
+    for buffer in buffers:
+        head += memoryview(buffer).cast("B")[: HEAD_BYTES - len(head)]
+    return bytes(head)

@@ -18,12 +18,14 @@ from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
-from virt_ova.target.libvirt import capabilities, domain, hardware, hostexpand, link, network, volume
+from virt_ova.target.libvirt import capabilities, domain, hardware, hostexpand, link, network, removal, volume
 from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
+from virt_ova.target.libvirt.records import domain_record, network_record
 from virt_ova.target.libvirt.uri import is_local
 from virt_ova.target.names import check_file_name
+from virt_ova.target.record import Note, Record, Removal, unnoted
 from virt_ova.text import quoted, without_secrets
 from virt_ova.units import format_bytes
 
@@ -64,6 +66,7 @@ class LibvirtTarget:
         self._pool = pools.find_pool(connection, pool, uri=self._uri)
         self._needs_refresh = False
         self._findings: list[Finding] = []
+        self._note_object: Note = unnoted
 
     @property
     def uri(self) -> str:
@@ -99,7 +102,9 @@ class LibvirtTarget:
 
     def create_network(self, connection: Connection, *, uuid: str = "") -> network.LibvirtNetwork:
         """See `virt_ova.target.base.NetworkMaker.create_network`."""
-        return network.create_network(self._connection, connection, uuid or new_uuid(), lifeline=self._lifeline)
+        network_uuid = uuid or new_uuid()
+        self._note_object(network_record(connection.name, network_uuid))
+        return network.create_network(self._connection, connection, network_uuid, lifeline=self._lifeline)
 
     def create_volume(self, transfer: Transfer, size_bytes: int) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.Target.create_volume`."""
@@ -115,11 +120,14 @@ class LibvirtTarget:
 
     def create_host_expanded(self, transfer: Transfer, size_bytes: int) -> hostexpand.HostExpandedVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.HostExpander.create_host_expanded`."""
+        name = check_file_name(transfer.image_name, "the volume name")
+        path = pools.folder_of(self._required_pool()) / name
         return hostexpand.HostExpandedVolume(
-            upload=self._create(replace(transfer, image_name=hostexpand.upload_name(transfer.image_name))),
+            upload=self._create(replace(transfer, image_name=hostexpand.upload_name(name))),
             pool=self._required_pool(),
             lifeline=self._lifeline,
-            name=check_file_name(transfer.image_name, "the volume name"),
+            note=self._note_object,
+            path=path,
             image_format=transfer.image_format,
             capacity_bytes=transfer.capacity_bytes,
         )
@@ -132,6 +140,7 @@ class LibvirtTarget:
             name,
             transfer.image_format,
             lifeline=self._lifeline,
+            note=self._note_object,
             in_place=self._in_place,
             backing=backing,
         )
@@ -153,11 +162,33 @@ class LibvirtTarget:
         }
         described = identified(domain_xml(machine, sources=sources, keeps_writes=keeps_writes), uuid)
         has_lease = any(nic.connection.kind in _LEASING for nic in machine.nics)
+        self._note_object(domain_record(machine.name, uuid))
         return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, has_lease=has_lease)
 
     def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> domain.LibvirtDomain:
         """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a file that libvirt removes."""
         return self._define(machine, volumes, new_uuid(), keeps_writes=False)
+
+    def tell(self, note: Note) -> None:
+        """See `virt_ova.target.record.Recoverable.tell`."""
+        self._note_object = note
+
+    def seal(self, made: Volume) -> Record:
+        """See `virt_ova.target.record.Recoverable.seal`."""
+        record = cast("volume.LibvirtVolume | hostexpand.HostExpandedVolume", made).seal()
+        self._note_object(record)
+        return record
+
+    def adopt(self, transfer: Transfer, record: Record, others: Sequence[Record]) -> volume.LibvirtVolume | None:  # noqa: ARG002 - a volume lies in nothing that was made
+        """See `virt_ova.target.record.Recoverable.adopt`."""
+        if self._pool is None or record.name != transfer.image_name:
+            return None
+        pools.refresh(self._pool)
+        return volume.adopt_volume(self._connection, self._pool, record, transfer.image_format, lifeline=self._lifeline)
+
+    def remove(self, record: Record) -> Removal:
+        """See `virt_ova.target.record.Recoverable.remove`."""
+        return removal.remove(self._connection, record, uri=self._uri)
 
     def close(self) -> None:
         """Release the connection; one that is broken is released as well."""
@@ -169,10 +200,19 @@ class LibvirtTarget:
     def _required_pool(self) -> Any:  # noqa: ANN401 - libvirt has no types
         """The pool; made when the host has none at all."""
         if self._pool is None:
-            self._pool = pools.make_default_pool(self._connection, uri=self._uri)
-            made_in = quoted(str(pools.folder_of(self._pool)))
-            self._note("POOL_CREATED", f"the host had no storage pool; the pool 'default' was made in {made_in}")
+            self._pool = self._make_pool()
         return self._pool
+
+    def _make_pool(self) -> Any:  # noqa: ANN401 - libvirt has no types
+        try:
+            made = pools.make_default_pool(self._connection, uri=self._uri)
+        except TargetError:
+            if (made := pools.made_by_others(self._connection)) is None:
+                raise
+            return made
+        made_in = quoted(str(pools.folder_of(made)))
+        self._note("POOL_CREATED", f"the host had no storage pool; the pool 'default' was made in {made_in}")
+        return made
 
     def _refresh(self) -> None:
         """Let libvirt see the format and size of what was written."""
