@@ -26,7 +26,8 @@ from tests.build.appliance.spec import ControllerName, FirmwareName
 from virt_ova.package.package import open_package
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.options import InstallOptions, MachineStyle
-from virt_ova.stories.install import install, plan_install
+from virt_ova.stories.install import install
+from virt_ova.stories.planning import plan_install
 from virt_ova.stories.result import InstallResult
 from virt_ova.target.directory.domain import stop
 from virt_ova.target.registry import open_target

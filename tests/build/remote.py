@@ -100,10 +100,10 @@ class Relay:
         sent_bytes: how many went to the other port so far.
     """
 
-    def __init__(self, target_port: int, *, after: int | None, act: Callable[[Relay], None]) -> None:
-        """Relay to `target_port`; `act` once, when more than `after` bytes went there."""
+    def __init__(self, target_port: int, *, after: int | None, act: Callable[[Relay], None], port: int) -> None:
+        """Relay to `target_port`, at `port` if it is not 0; `act` once, when more than `after` bytes went there."""
         self._target, self._after, self._act = target_port, after, act
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._ends: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
         self.sent_bytes = 0
@@ -141,9 +141,11 @@ class Relay:
 
 
 @contextmanager
-def relay(target_port: int, *, after: int | None = None, act: Callable[[Relay], None] = Relay.cut) -> Iterator[Relay]:
+def relay(
+    target_port: int, *, after: int | None = None, act: Callable[[Relay], None] = Relay.cut, port: int = 0
+) -> Iterator[Relay]:
     """A running `Relay`."""
-    running = Relay(target_port, after=after, act=act)
+    running = Relay(target_port, after=after, act=act, port=port)
     try:
         yield running
     finally:

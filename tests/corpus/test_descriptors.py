@@ -20,7 +20,7 @@ from virt_ova.ovf.envelope import Envelope, Item, VirtualSystem
 from virt_ova.ovf.reader import read_envelope
 from virt_ova.ovf.references import walk
 from virt_ova.package.package import open_package
-from virt_ova.stories.install import plan_install
+from virt_ova.stories.planning import plan_install
 from virt_ova.units import MIB
 
 OUTCOMES = Path(__file__).with_name("outcomes.tsv")

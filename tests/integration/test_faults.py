@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 import virt_ova
 from tests.build.command import WITHOUT_QEMU, command, environment, error_lines
+from tests.build.command import virt_ova as virt_ova_command
 from tests.build.faults import run_failing
 from tests.build.ova import build_folder, build_ova, with_manifest
 from tests.build.small import is_installed, listing, small_disk, small_members, small_ova
@@ -27,6 +29,7 @@ from virt_ova.stories.journal import Journal
 MOMENTS = 100
 """How many moments of a run are tried, evenly spread over all its calls and returns."""
 FULL = "Free some space or choose another place, then try again."
+TRY_AGAIN = "Run 'virt-ova recover' to try again, or"
 ILL = "Check the permissions and the health of the disk, then try again."
 
 
@@ -88,7 +91,7 @@ class TestInterrupted:
     """At every moment of a run, by three signals: all or nothing."""
 
     @pytest.mark.usefixtures("_handlers_restored")
-    def test_an_install(self, ova: Path, plan: virt_ova.InstallPlan) -> None:
+    def test_an_install(self, ova: Path, plan: virt_ova.InstallPlan, state_home: Path) -> None:
         machines = ova.parent / "m"
         outcomes = set()
         for number in moments(lambda: install_and_remove(ova, plan)):
@@ -103,6 +106,7 @@ class TestInterrupted:
                 assert is_installed(machines), number
                 shutil.rmtree(machines)
         assert outcomes == {"interrupted", "installed"}
+        assert listing(state_home) == ["virt-ova"]
 
     @pytest.mark.usefixtures("_handlers_restored")
     def test_a_conversion(self, ova: Path) -> None:
@@ -210,6 +214,17 @@ class TestFileSystems:
         error = error_lines("E_SPACE", message, "Free some space or choose another folder.")
         assert (done.stdout, done.stderr, done.returncode) == ("x\n", error, 1)
 
+    def test_no_room_for_the_journal(self, ova: Path) -> None:
+        """What cannot be written down is not made."""
+        small_ova(ova, disks=4)
+        full = "mount -t tmpfs -o size=4k,mode=0700 tmpfs full; export XDG_STATE_HOME=$PWD/full"
+        done = run_with(f"{full}; mkdir -m 700 full/virt-ova", "install", ova, "-c", "dir:m")
+        *_, error, hint = done.stderr.splitlines()
+        expected = rf"virt-ova: error: '{ova.parent}/full/virt-ova/\w+.journal' could not be written: No space left .+"
+        assert re.fullmatch(expected, error)
+        assert hint == f"  hint: {FULL}"
+        assert (done.stdout, done.returncode, listing(ova.parent)) == ("virt-ova\n", 1, ["a.ova", "full"])
+
     def test_read_only(self, ova: Path) -> None:
         done = run_with("mount -t tmpfs -o ro tmpfs full", "install", ova, "-c", "dir:full/m")
         message = f"'{ova.parent}/full/m' could not be made: Read-only file system"
@@ -232,11 +247,11 @@ class TestSystemCalls:
             ("pwritev,pwrite64:error=ENOSPC:when=1", "E_SPACE", "qcow2' could not be written: No space left on device"),
             ("pwritev,pwrite64:error=EIO:when=1", "E_IO", "qcow2' could not be written: Input/output error"),
             ("ftruncate:error=EDQUOT:when=1", "E_SPACE", "qcow2' could not be made durable: Disk quota exceeded"),
-            ("fsync:error=EIO:when=1", "E_IO", "qcow2' could not be made durable: Input/output error"),
-            ("fsync:error=EIO:when=2", "E_IO", "qcow2' could not be made durable: Input/output error"),
-            ("fsync:error=EIO:when=3", "E_IO", "domain.xml' could not be made durable: Input/output error"),
-            ("fsync:error=EIO:when=6", "E_IO", "run' could not be made durable: Input/output error"),
-            ("fsync:error=EIO:when=7", "E_IO", "m' could not be made durable: Input/output error"),
+            ("fsync:error=EIO:when=9", "E_IO", "qcow2' could not be made durable: Input/output error"),
+            ("fsync:error=EIO:when=10", "E_IO", "qcow2' could not be made durable: Input/output error"),
+            ("fsync:error=EIO:when=15", "E_IO", "domain.xml' could not be made durable: Input/output error"),
+            ("fsync:error=EIO:when=20", "E_IO", "run' could not be made durable: Input/output error"),
+            ("fsync:error=EIO:when=21", "E_IO", "m' could not be made durable: Input/output error"),
         ],
     )
     def test_an_install_is_taken_back(self, ova: Path, fault: str, code: str, message: str) -> None:
@@ -245,7 +260,7 @@ class TestSystemCalls:
         assert (done.stdout, done.returncode, listing(ova.parent)) == ("", 1, ["a.ova"])
 
     def test_what_cannot_be_taken_back_is_told_and_has_a_status_of_its_own(self, ova: Path) -> None:
-        faults = ["fsync:error=EIO:when=3", "unlink,unlinkat:error=EPERM"]
+        faults = ["fsync:error=EIO:when=15", "unlink,unlinkat:error=EPERM"]
         done = run_failing(faults, "install", ova, "-c", f"dir:{ova.parent}/m")
         image = ova.parent / "m" / "vm" / "vm-disk1.qcow2"
         message = (
@@ -255,14 +270,23 @@ class TestSystemCalls:
             f"volume vm-disk1.qcow2 ('{image}' could not be removed: Operation not permitted)"
         )
         assert "".join(done.stderr.splitlines(keepends=True)[2:]) == error_lines(
-            "E_ROLLBACK", message, f"Remove what is left by hand: rm {image.parent}/domain.xml; rm {image}"
+            "E_ROLLBACK", message, f"{TRY_AGAIN} remove what is left by hand: rm {image.parent}/domain.xml; rm {image}"
         )
         assert (done.stdout, done.returncode) == ("", 3)
         assert image.exists()
+        recovered = virt_ova_command("recover")
+        removed = [
+            f"file {image.parent}/domain.xml",
+            f"file {image}",
+            f"folder {image.parent}",
+            f"folder {ova.parent}/m",
+        ]
+        assert recovered.stderr == "".join(f"Removed {each}\n" for each in removed)
+        assert (recovered.returncode, listing(ova.parent)) == (0, ["a.ova"])
 
     @pytest.mark.parametrize(
         ("fault", "failed", "left"),
-        [("fsync:error=EIO:when=3", "domain.xml", ["domain.xml"]), ("fsync:error=EIO:when=6", "run", ["run"])],
+        [("fsync:error=EIO:when=15", "domain.xml", ["domain.xml"]), ("fsync:error=EIO:when=20", "run", ["run"])],
     )
     def test_a_definition_that_leaves_a_file_of_its_own_is_told_so(
         self, ova: Path, fault: str, failed: str, left: list[str]
@@ -273,9 +297,19 @@ class TestSystemCalls:
             f"the run failed ('{folder}/{failed}' could not be made durable: Input/output error), and undoing it left: "
             f"file {folder}/{failed} ('{folder}/{failed}' could not be removed: Operation not permitted)"
         )
-        hint = f"Remove what is left by hand: rm {folder}/{failed}"
+        hint = f"{TRY_AGAIN} remove what is left by hand: rm {folder}/{failed}"
         assert done.stderr.endswith("Removed volume vm-disk1.qcow2\n" + error_lines("E_ROLLBACK", message, hint))
         assert (done.returncode, listing(folder)) == (3, left)
+        assert (virt_ova_command("recover").returncode, listing(ova.parent)) == (0, ["a.ova"])
+
+    def test_a_machine_that_does_not_start_is_recovered_as_undone(self, ova: Path) -> None:
+        """It was whole already, and is not taken for that any more."""
+        done = run_failing(["unlink,unlinkat:error=EPERM"], "install", ova, "-c", f"dir:{ova.parent}/m", "--start")
+        assert "the machine 'vm' does not start: the program setpriv is not installed" in done.stderr
+        assert (done.returncode, is_installed(ova.parent / "m")) == (3, True)
+        recovered = virt_ova_command("recover")
+        assert recovered.stdout.startswith(f"Undone: vm on dir:{ova.parent}/m, begun ")
+        assert (recovered.returncode, listing(ova.parent)) == (0, ["a.ova"])
 
 
 class Nosy(SilentMonitor):
@@ -338,6 +372,23 @@ class TestSources:
                 virt_ova.install(package, f"dir:{tmp_path}/m")
         assert caught.value.code in {"E_CHANGED", "E_DIGEST", "E_DISK_GRAIN", "E_SOURCE_TRUNCATED"}
         assert not (tmp_path / "m").exists()
+
+    @pytest.mark.parametrize("is_replaced", [False, True])
+    def test_an_image_that_somebody_takes_away(
+        self, ova: Path, plan: virt_ova.InstallPlan, *, is_replaced: bool
+    ) -> None:
+        image = ova.parent / "m" / "vm" / "vm-disk1.qcow2"
+
+        def take_away() -> None:
+            image.unlink(missing_ok=True)
+            if is_replaced:
+                image.write_text("somebody's")
+
+        message = f"^'{image}' was removed or replaced by somebody else while it was in use$"
+        with pytest.raises(virt_ova.TargetError, match=message) as caught:
+            virt_ova.install(ova, f"dir:{ova.parent}/m", plan=plan, monitor=Nosy(take_away))
+        assert (caught.value.code, caught.value.hint) == ("E_CHANGED", "Let nobody else work there, and install again.")
+        assert listing(ova.parent) == (["a.ova", "m", "m/vm", "m/vm/vm-disk1.qcow2"] if is_replaced else ["a.ova"])
 
     def test_a_monitor_that_fails(self, ova: Path, plan: virt_ova.InstallPlan) -> None:
         def fail() -> None:

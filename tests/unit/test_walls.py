@@ -18,7 +18,7 @@ SOURCE: Final = Path(__file__).parents[2] / "src" / "virt_ova"
 
 MODULES: Final[dict[str, set[str]]] = {
     "subprocess": {"process.py"},
-    "ctypes": {"source/directory.py"},
+    "ctypes": {"kernel.py", "source/directory.py"},
     **{other: set() for other in ("multiprocessing", "pty", "asyncio")},  # start programs, too
     **{other: set() for other in ("tarfile", "zipfile")},  # unpack
     **{other: set() for other in ("pickle", "marshal", "shelve", "code", "runpy")},  # run what was read
@@ -39,7 +39,7 @@ PARSERS: Final = {
     "target/identity.py",  # our own
     *(
         f"target/libvirt/{name}.py"
-        for name in ("capabilities", "domain", "hardware", "hostexpand", "link", "network", "pool", "volume")
+        for name in ("capabilities", "domain", "hardware", "hostexpand", "link", "network", "pool", "removal", "volume")
     ),
 }
 """The only files that parse XML; libvirt's is libvirt's own."""

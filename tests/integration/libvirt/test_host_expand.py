@@ -18,10 +18,11 @@ from tests.build.plans import transfer
 from tests.build.remote import RemoteHost, relay
 from tests.build.small import damaged_ova, listing, small_ova
 from tests.integration.libvirt.faraway import Watching, by_relay, compare, left_of, package
-from virt_ova import DiskMode, ImageFormat, InstallOptions, convert, install
+from virt_ova import DiskMode, ImageFormat, InstallOptions, convert, install, recover
 from virt_ova.errors import DigestError, DiskError, PlanError, RollbackError, SpaceError, TargetError
 from virt_ova.target.libvirt.target import open_connection
 
+VOL_DELETE = "vol-delete --pool default vm-disk1.qcow2"
 HOST_EXPAND = InstallOptions(disk_mode=DiskMode.HOST_EXPAND)
 
 
@@ -101,6 +102,14 @@ class TestHostExpand:
             with pytest.raises(RollbackError) as caught:
                 install(ova, by_relay(host.tcp, host.tcp_port, line), options=HOST_EXPAND)
             cutting.join()
+            ((left,),) = (install.left for install in recover())
+            assert (left.object, left.message) == (
+                "expanded volume vm-disk1.qcow2",
+                "the volume 'vm-disk1.qcow2' may have been made from what was uploaded, which has gone",
+            )
+            assert left.hint == f"virsh -c {by_relay(host.tcp, host.tcp_port, line)} {VOL_DELETE}"
+            subprocess.run(["virsh", "-c", host.tcp, *VOL_DELETE.split()], check=True, capture_output=True)
+            assert [install.outcome for install in recover()] == ["undone"]
         assert re.fullmatch(
             r"the run failed \(expanding 'vm-disk1.qcow2' on the host failed: .+\), and undoing it left: volume "
             r"vm-disk1.qcow2 \(the connection was lost while the host made the volume 'vm-disk1.qcow2', "
@@ -109,9 +118,10 @@ class TestHostExpand:
         )
         assert caught.value.code == "E_ROLLBACK"
         assert re.fullmatch(
-            r"Remove what is left by hand: virsh -c \S+ vol-delete --pool default vm-disk1.qcow2", caught.value.hint
+            rf"Run 'virt-ova recover' to try again, or remove what is left by hand: virsh -c \S+ {VOL_DELETE}",
+            caught.value.hint,
         )
-        assert left_of(host) == ["vm-disk1.qcow2"]
+        assert left_of(host) == []
 
     def test_a_disk_of_another_size_is_refused(self, host: RemoteHost) -> None:
         target = open_connection(host.tcp, pool="default")

@@ -17,7 +17,7 @@ from tests.build.command import command, environment
 from tests.build.plans import machine, plan, transfer
 from tests.build.remote import Relay, RemoteHost, relay
 from tests.integration.libvirt.faraway import GRAIN, Watching, by_relay, compare, left_of, package
-from virt_ova import DiskMode, ImageFormat, InstallOptions, install
+from virt_ova import DiskMode, ImageFormat, InstallOptions, install, recover
 from virt_ova.errors import RollbackError, SpaceError, TargetError
 from virt_ova.progress import SilentMonitor
 from virt_ova.target.libvirt import capabilities
@@ -186,10 +186,26 @@ class TestLostLine:
             ) as caught:
                 install(ova, uri)
         remedy = f"virsh -c {uri} vol-delete --pool default vm-disk1.qcow2"
-        assert (caught.value.code, caught.value.hint) == ("E_ROLLBACK", f"Remove what is left by hand: {remedy}")
+        hint = f"Run 'virt-ova recover' to try again, or remove what is left by hand: {remedy}"
+        assert (caught.value.code, caught.value.hint) == ("E_ROLLBACK", hint)
         assert left_of(host) == ["vm-disk1.qcow2"]
+        (lost,) = recover()
+        assert (lost.outcome, lost.left[0].object, lost.left[0].message.startswith("connecting to '")) == (
+            "incomplete",
+            "",
+            True,
+        )
+        Path(lost.journal).unlink()
         subprocess.run(remedy.replace(uri, host.tcp).split(), check=True, capture_output=True)
         assert left_of(host) == []
+
+    def test_a_line_that_breaks_before_the_first_byte(self, host: RemoteHost) -> None:
+        with relay(host.tcp_port) as line:
+            target = open_connection(by_relay(host.tcp, host.tcp_port, line), pool="default")
+            volume = target.create_volume(transfer(), 1 << 20)
+            line.cut()
+            volume.discard()
+            assert left_of(host) == []
 
     def test_another_volume_of_that_name_is_left_alone(self, host: RemoteHost) -> None:
         with relay(host.tcp_port) as line:
