@@ -161,9 +161,14 @@ def _usage(envelope: Envelope) -> dict[str, set[str]]:
 
 
 def _check_startup(reading: Reading, startup: Iterable[StartupItem], ids: set[str], where: str) -> None:
+    named: set[str] = set()
     for item in startup:
+        shown_id = quoted(item.system_id)
         if item.system_id not in ids:
-            reading.note("OVF_REF", f"the start order names {quoted(item.system_id)}, which is not there", where)
+            reading.note("OVF_REF", f"the start order names {shown_id}, which is not there", where)
+        if item.system_id in named:
+            reading.note("OVF_DUPLICATE", f"the start order names {shown_id} twice: the first counts", where)
+        named.add(item.system_id)
 
 
 class _Names:

@@ -7,6 +7,7 @@ StartupSection (9.7) and OperatingSystemSection (9.6).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from virt_ova.findings import Severity
@@ -173,9 +174,18 @@ def _read_startup_item(reading: Reading, element: Element) -> StartupItem:
         start_delay=reading.count(element, "startDelay", limit=MAX_DELAY_SECONDS) or 0,
         stop_delay=reading.count(element, "stopDelay", limit=MAX_DELAY_SECONDS) or 0,
         wait_for_guest=reading.flag(element, "waitingForGuest", default=False),
-        start_action=reading.attribute(element, "startAction") or "powerOn",
-        stop_action=reading.attribute(element, "stopAction") or "powerOff",
+        start_action=_action(reading, element, "startAction", ("powerOn", "none")),
+        stop_action=_action(reading, element, "stopAction", ("powerOff", "guestShutdown", "none")),
     )
+
+
+def _action(reading: Reading, element: Element, name: str, words: Sequence[str]) -> str:
+    """One of `words`, the first where nothing is said. Others occur (``suspend``), and are noted and taken as it."""
+    said = reading.attribute(element, name) or words[0]
+    if word := next((word for word in words if word.lower() == said.lower()), ""):
+        return word
+    reading.note("OVF_ODD_VALUE", f"found the {name} {quoted(said)}: taken as {words[0]}", element.where)
+    return words[0]
 
 
 def read_os(reading: Reading, element: Element) -> OperatingSystem:

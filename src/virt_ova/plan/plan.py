@@ -150,7 +150,7 @@ class InstallPlan:
         package: what it was made for.
         deployment_option: the configuration that was chosen; empty when the package has none.
         eulas_accepted: whether whoever made the plan accepted the package's licences.
-        machines: in the order they are to be defined and started.
+        machines: in the order they are to be defined; `Startup.position` says in which they start.
         transfers: in the order the members stand in the package.
         entities: what the machines are told; empty when the package has no properties.
         decisions: what became of each piece of hardware.

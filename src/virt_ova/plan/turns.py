@@ -2,7 +2,8 @@
 
 A StartupSection orders what is directly in its collection. Nested ones make one row of machines here: a collection
 starts whole where its turn is, and its delay follows its last machine. Those of one order may start together; they
-start one after the other, without a delay. What no section names comes first.
+start one after the other, without a delay. What no section names comes first. Of two items for one system the first
+counts. Only those that are started are waited for.
 """
 
 from __future__ import annotations
@@ -72,14 +73,19 @@ def _outermost(content: Iterable[VirtualSystem | VirtualSystemCollection]) -> It
 
 def _row(content: Iterable[VirtualSystem | VirtualSystemCollection], startup: Sequence[StartupItem]) -> Iterator[_Step]:
     """The systems of `content` one after the other."""
-    items = {item.system_id: item for item in startup}
+    items = {item.system_id: item for item in reversed(startup)}
     ordered = sorted(content, key=lambda each: _order(each, items))
     for _, group in groupby(ordered, key=lambda each: _order(each, items)):
         together = list(group)
         steps = [step for each in together for step in _steps(each, items.get(each.id))]
-        asked = [items[each.id] for each in together if each.id in items]
-        yield from steps[:-1]
-        yield from (replace(step, startup=_with_delay(step.startup, asked)) for step in steps[-1:])
+        asked = [items[each.id] for each in together if each.id in items and _is_started(items[each.id])]
+        last = max((number for number, step in enumerate(steps) if step.startup.is_started), default=None)
+        for number, step in enumerate(steps):
+            yield replace(step, startup=_with_delay(step.startup, asked)) if asked and number == last else step
+
+
+def _is_started(item: StartupItem) -> bool:
+    return item.start_action.lower() != _NO_ACTION
 
 
 def _order(entity: VirtualSystem | VirtualSystemCollection, items: Mapping[str, StartupItem]) -> int:
@@ -91,7 +97,7 @@ def _steps(entity: VirtualSystem | VirtualSystemCollection, item: StartupItem | 
     if isinstance(entity, VirtualSystem):
         return [_Step(system=entity, startup=_startup(item))]
     inner = list(_row(entity.content, entity.startup))
-    if item is not None and item.start_action.lower() == _NO_ACTION:
+    if item is not None and not _is_started(item):
         inner = [replace(step, startup=replace(step.startup, is_started=False)) for step in inner]
     return inner
 
@@ -102,16 +108,16 @@ def _startup(item: StartupItem | None) -> Startup:
         return Startup(position=1)
     return Startup(
         position=1,
-        is_started=item.start_action.lower() != _NO_ACTION,
+        is_started=_is_started(item),
         stop_action=_STOP_ACTIONS.get(item.stop_action.lower(), StopAction.POWER_OFF),
         stop_delay_seconds=min(item.stop_delay, MAX_DELAY_SECONDS),
     )
 
 
 def _with_delay(startup: Startup, asked: Sequence[StartupItem]) -> Startup:
-    """`startup` of the last machine of one order, with the longest delay of that order."""
+    """`startup` of the last machine of one order that is started, with the longest delay of that order."""
     return replace(
         startup,
-        delay_seconds=min(max((item.start_delay for item in asked), default=startup.delay_seconds), MAX_DELAY_SECONDS),
+        delay_seconds=min(max(item.start_delay for item in asked), MAX_DELAY_SECONDS),
         waits_for_guest=any(item.wait_for_guest for item in asked),
     )

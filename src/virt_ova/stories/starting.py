@@ -32,11 +32,11 @@ def reports_of(starts: Sequence[Start]) -> tuple[BootReport, ...]:
 def start_all(
     machines: Sequence[Machine], domains: Sequence[Domain], *, watch_seconds: float | None, monitor: Monitor
 ) -> tuple[Start, ...]:
-    """Start the domains of `machines` one after the other, and wait in between as their turns say.
+    """Start the domains of `machines` in the order of their positions, and wait in between as their turns say.
 
     Args:
-        machines: in the order of their start.
-        domains: of the machines, in the same order.
+        machines: as the plan has them; a plan that was edited may have them in another order than they start in.
+        domains: of the machines, in the same order as these.
         watch_seconds: how long to watch each of them come up; None when nobody asked.
         monitor: is told of every start and every wait.
 
@@ -51,6 +51,7 @@ def start_all(
         for machine, domain in zip(machines, domains, strict=True)
         if machine.startup is None or machine.startup.is_started
     ]
+    started.sort(key=lambda each: each[0].startup.position if each[0].startup else 0)
     starts = []
     for number, (machine, domain) in enumerate(started, start=1):
         is_last = number == len(started)

@@ -351,6 +351,29 @@ def test_a_start_order_of_nothing_is_noted() -> None:
     ]
 
 
+def test_odd_items_of_a_start_order_are_noted() -> None:
+    items = (
+        '<Item ovf:id="vm" ovf:order="1" ovf:startAction="dance" ovf:stopAction="suspend"/>'
+        '<Item ovf:id="vm" ovf:order="2" ovf:startAction="NONE" ovf:stopAction="poweroff"/>'
+    )
+    inside = (
+        f'<VirtualSystemCollection ovf:id="c"><Info/><StartupSection><Info/>{items}</StartupSection>'
+        f"{system(system_id='vm')}</VirtualSystemCollection>"
+    )
+    found = read(inside)
+    assert [(f.code, f.severity, f.message) for f in found.findings] == [
+        ("OVF_ODD_VALUE", Severity.WARNING, "found the startAction 'dance': taken as powerOn"),
+        ("OVF_ODD_VALUE", Severity.WARNING, "found the stopAction 'suspend': taken as powerOff"),
+        ("OVF_DUPLICATE", Severity.WARNING, "the start order names 'vm' twice: the first counts"),
+    ]
+    (outer,) = found.content
+    assert isinstance(outer, VirtualSystemCollection)
+    assert [(item.start_action, item.stop_action) for item in outer.startup] == [
+        ("powerOn", "powerOff"),
+        ("none", "powerOff"),
+    ]
+
+
 def test_a_system_needs_an_id() -> None:
     assert refused("<VirtualSystem><Info/></VirtualSystem>") == (
         "E_OVF_VALUE",

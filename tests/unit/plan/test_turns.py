@@ -44,6 +44,16 @@ def test_those_of_one_order_start_without_a_delay_between_them() -> None:
     assert row(envelope(shop)) == [("a", 0), ("b", 40), ("c", 7)]
 
 
+def test_what_is_not_started_is_not_waited_for_and_takes_no_wait_away() -> None:
+    startup = (said("a", 1, 30), said("b", 1, 90, start_action="none", wait_for_guest=True), said("c", 2))
+    assert row(envelope(group("shop", vm("a"), vm("b"), vm("c"), startup=startup))) == [("a", 30), ("b", 0), ("c", 0)]
+
+
+def test_of_two_items_for_one_system_the_first_counts() -> None:
+    startup = (said("a", 2, 7), said("a", 0, 9), said("b", 1))
+    assert row(envelope(group("shop", vm("a"), vm("b"), startup=startup))) == [("b", 0), ("a", 7)]
+
+
 def test_what_no_section_names_comes_first() -> None:
     assert row(envelope(group("shop", vm("a"), vm("b"), startup=(said("a", 1, 9),)))) == [("b", 0), ("a", 9)]
 

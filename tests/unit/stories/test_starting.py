@@ -86,6 +86,13 @@ def test_delays_are_kept_but_for_the_last(monkeypatch: pytest.MonkeyPatch) -> No
     assert reports == []
 
 
+def test_the_position_counts_not_the_place_in_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [Startup(position=3), Startup(position=1, delay_seconds=5), Startup(position=2, is_started=False)]
+    events, steps, _ = run(monkeypatch, turns)
+    assert events == [("m1", "start"), ("", "sleep 5"), ("m0", "start")]
+    assert steps[1] == "Waiting 5 s before m0 is started, as the package asks"
+
+
 def test_a_guest_that_is_waited_for_is_watched_instead_of_the_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = [
         Startup(position=1, delay_seconds=30, waits_for_guest=True),
