@@ -72,6 +72,15 @@ def test_a_folder_makes_no_networks(tmp_path: Path, target: str, name: str) -> N
     assert listing(tmp_path) == ["shop.ova"]
 
 
+def test_a_network_whose_name_would_write_on_the_terminal(tmp_path: Path) -> None:
+    named = edited(small_members(), "VM Network", "LAN\u202e\u009b31m")
+    ova = build_ova(tmp_path / "a.ova", with_manifest(named))
+    done = virt_ova("install", ova, "-c", f"dir:{tmp_path}/m", "--network", "LAN\u202e\u009b31m=network:lan")
+    message = r"'LAN\u202e\x9b31m' goes to the network 'lan', and a folder has none"
+    hint = r"Use user, none or bridge:NAME, as in --network 'LAN\u202e\x9b31m=user'."
+    assert (done.returncode, done.stderr) == (1, error_lines("E_NETWORK", message, hint))
+
+
 def test_the_largest_descriptor_costs_little(tmp_path: Path) -> None:
     value = "v" * 1150
     properties = "".join(

@@ -287,7 +287,7 @@ def _check_networks(machine: Machine) -> None:
             raise TargetError(
                 f"{quoted(nic.network)} goes to the network {quoted(nic.connection.name)}, and a folder has none",
                 code="E_NETWORK",
-                hint=f"Use user, none or bridge:NAME, as in --network '{nic.network}=user'.",
+                hint=f"Use user, none or bridge:NAME, as in --network {quoted(f'{nic.network}=user')}.",
             )
 
 

@@ -8,6 +8,7 @@ next is tried.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from itertools import islice
@@ -82,6 +83,12 @@ def create_network(connection: Any, wanted: Connection, uuid: str, *, lifeline: 
     if wanted.kind is ConnectionKind.PRIVATE:
         return _create(connection, _xml(wanted.name, uuid, None), lifeline, doing)
     candidates = list(islice(_free_ranges(connection), _TRIES))
+    if not candidates:
+        raise TargetError(
+            f"{doing} failed: other networks have all addresses from 192.168.{_FIRST}.0 to 192.168.255.255",
+            code="E_NETWORK",
+            hint="Make a network yourself, and use it with --network 'OVF NAME=network:NAME'.",
+        )
     for addresses in candidates[:-1]:
         try:
             return _create(connection, _xml(wanted.name, uuid, addresses), lifeline, doing)
@@ -117,7 +124,7 @@ def check_networks(machine: Machine, networks: Mapping[str, bool], uri: str) -> 
             raise TargetError(
                 f"the network {quoted(name)} exists already, expected to make it",
                 code="E_EXISTS",
-                hint=f"Use it with --network '{nic.network}=network:{name}', or give another name.",
+                hint=f"Use it with --network {quoted(f'{nic.network}=network:{name}')}, or give another name.",
             )
         if nic.connection.kind is not ConnectionKind.NETWORK:
             continue
@@ -126,11 +133,14 @@ def check_networks(machine: Machine, networks: Mapping[str, bool], uri: str) -> 
             raise TargetError(
                 f"{uri} has no network {quoted(name)}, found {known}",
                 code="E_NETWORK",
-                hint=f"Choose one with --network '{nic.network}=network:NAME', or --network '{nic.network}=user'.",
+                hint=f"Choose one with --network {quoted(f'{nic.network}=network:NAME')}, "
+                f"or --network {quoted(f'{nic.network}=user')}.",
             )
         if not networks[name]:
             raise TargetError(
-                f"the network {quoted(name)} is not active", code="E_NETWORK", hint=f"Start it: virsh net-start {name}"
+                f"the network {quoted(name)} is not active",
+                code="E_NETWORK",
+                hint=f"Start it: virsh net-start {shlex.quote(name)}",
             )
 
 
