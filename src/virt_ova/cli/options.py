@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 
 from virt_ova.cli.parser import UsageError, add_locale, add_strict
 from virt_ova.plan.controllers import DISK_BUSES
@@ -103,7 +104,7 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         pool=args.pool,
         disk_mode=args.disk_mode or DiskMode.EXPAND,
         image_format=args.image_format or ImageFormat.QCOW2,
-        networks=dict(map(_network, args.networks)),
+        networks=_networks(args.networks),
         deployment_option=args.deployment_option,
         accept_eulas=args.accept_eulas,
         machine=args.machine or MachineStyle.AUTO,
@@ -114,6 +115,15 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         strict=args.strict,
         fix_hardware=args.fix_hardware,
     )
+
+
+def _networks(texts: Iterable[str]) -> dict[str, Connection]:
+    networks: dict[str, Connection] = {}
+    for name, connection in map(_network, texts):
+        if name in networks:
+            raise UsageError(f"--network: {quoted(name)} is there twice")
+        networks[name] = connection
+    return networks
 
 
 def _network(text: str) -> tuple[str, Connection]:

@@ -16,11 +16,11 @@ from virt_ova.errors import PlanError
 from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.bays import units_of
 from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
-from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, Machine
+from virt_ova.plan.machine import Bus, Controller, Drive, DriveKind, Machine
 from virt_ova.plan.macs import is_host_mac
 from virt_ova.plan.naming import check_name, is_image_name
-from virt_ova.plan.nics import MADE, connection_problem
 from virt_ova.plan.nics import MODELS as NIC_MODELS
+from virt_ova.plan.nics import NETWORKS, connection_problem
 from virt_ova.plan.plan import CHOOSABLE_MODES, Entity, ImageFormat, InstallPlan
 from virt_ova.plan.properties import walk_entities
 from virt_ova.plan.to_qemu import SCSI_DEVICES, SOUND_DEVICES, USB_DEVICES, VIDEO_DEVICES
@@ -249,4 +249,4 @@ def _check_startup(machine: Machine) -> None:
 def _check_made_networks(plan: InstallPlan) -> None:
     """A name stands for one network."""
     connections = {nic.connection for machine in plan.machines for nic in machine.nics}
-    _check_distinct("network", (each.name for each in connections if each.kind in {*MADE, ConnectionKind.NETWORK}))
+    _check_distinct("network", (each.name for each in connections if each.kind in NETWORKS))

@@ -21,7 +21,7 @@ from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger, label
 from virt_ova.plan.machine import Connection, ConnectionKind, Nic
 from virt_ova.plan.macs import kept_mac
-from virt_ova.plan.naming import machine_name
+from virt_ova.plan.naming import machine_name, unique_name
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.text import quoted
@@ -59,7 +59,10 @@ _SUBSTITUTES = ("e1000-82545em", "e1000", "e1000e", "virtio")
 MADE = frozenset({ConnectionKind.PRIVATE, ConnectionKind.SHARED})
 """Kinds of connection whose network the install makes."""
 
-_NAMED = MADE | {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
+NETWORKS = MADE | {ConnectionKind.NETWORK}
+"""Kinds of connection whose name is that of a network on the target."""
+
+_NAMED = NETWORKS | {ConnectionKind.BRIDGE}
 """Kinds of connection that have a name."""
 
 MODELS = frozenset({*_SAME_CHIP.values(), *_SUBSTITUTES})
@@ -128,13 +131,27 @@ def nic_origins(items: Iterable[Item]) -> dict[str, str]:
 
 
 def named_networks(networks: Mapping[str, Connection], *, base: str) -> Mapping[str, Connection]:
-    """`networks` with names for those that are to be made and have none: `base` and the package's name for it."""
-    return {
-        name: replace(connection, name=machine_name(f"{base}-{name}"))
-        if connection.kind in MADE and not connection.name
-        else connection
-        for name, connection in networks.items()
-    }
+    """`networks` with names for those that are to be made and have none: `base` and the package's name for it.
+
+    Two of the package's never become one by that.
+
+    Raises:
+        PlanError: a name was given to two kinds of network (``E_NETWORK``).
+    """
+    kinds: dict[str, ConnectionKind] = {}
+    for connection in networks.values():
+        if connection.name and connection.kind in NETWORKS:
+            kind = kinds.setdefault(connection.name, connection.kind)
+            if kind is not connection.kind:
+                both = f"a {kind} and a {connection.kind} network"
+                raise PlanError(f"{quoted(connection.name)} is to be {both}, expected one of them", code="E_NETWORK")
+    named = {}
+    for name, connection in networks.items():
+        named[name] = connection
+        if connection.kind in MADE and not connection.name:
+            named[name] = replace(connection, name=unique_name(machine_name(f"{base}-{name}"), kinds))
+            kinds[named[name].name] = connection.kind
+    return named
 
 
 def made_networks(plan: InstallPlan) -> tuple[Connection, ...]:
@@ -170,8 +187,9 @@ def connection_problem(connection: Connection) -> str:
         return f"{connection.kind} has no name, found {quoted(connection.name)}" if connection.name else ""
     if _CONNECTION_NAME.fullmatch(connection.name):
         return ""
+    what = f"{connection.kind} network" if connection.kind in MADE else connection.kind
     return (
-        f"{quoted(connection.name)} cannot be the name of a {connection.kind}, "
+        f"{quoted(connection.name)} cannot be the name of a {what}, "
         "expected 1 to 128 of A-Z a-z 0-9 . _ + : @ - and blank, a letter or digit first"
     )
 

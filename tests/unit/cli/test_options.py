@@ -63,6 +63,12 @@ def test_networks_that_make_no_sense(text: str) -> None:
     assert caught.value.message == f"--network '{text}': {expected}"
 
 
+def test_a_network_that_is_there_twice() -> None:
+    with pytest.raises(UsageError) as caught:
+        options("--network", "lan=private", "--network", "wan=user", "--network", "lan=user")
+    assert caught.value.message == "--network: 'lan' is there twice"
+
+
 def test_the_connection_that_virsh_would_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://host/system")
     assert default_uri() == "qemu+ssh://host/system"

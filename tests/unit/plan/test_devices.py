@@ -219,6 +219,26 @@ def test_a_network_that_is_made_has_the_name_of_the_package_and_its_own() -> Non
     }
 
 
+def test_networks_of_different_names_stay_apart() -> None:
+    private = Connection(kind=ConnectionKind.PRIVATE)
+    networks = {
+        "LAN:1": private,
+        "LAN/1": private,
+        "LAN": Connection(kind=ConnectionKind.NETWORK, name="shop-LAN-1"),
+    }
+    names = [each.name for each in named_networks(networks, base="shop").values()]
+    assert names == ["shop-LAN-1-2", "shop-LAN-1-3", "shop-LAN-1"]
+
+
+@pytest.mark.parametrize("kind", [ConnectionKind.SHARED, ConnectionKind.NETWORK])
+def test_a_name_stands_for_one_kind_of_network(kind: ConnectionKind) -> None:
+    networks = {"a": Connection(kind=ConnectionKind.PRIVATE, name="lan"), "b": Connection(kind=kind, name="lan")}
+    with pytest.raises(PlanError) as caught:
+        named_networks(networks, base="shop")
+    expected = f"'lan' is to be a private and a {kind} network, expected one of them"
+    assert (caught.value.code, caught.value.message) == ("E_NETWORK", expected)
+
+
 def test_each_network_is_made_once() -> None:
     private = Connection(kind=ConnectionKind.PRIVATE, name="lan")
     nics = [item(ResourceType.ETHERNET, str(number), subtypes="e1000", connections=("LAN",)) for number in (1, 2)]
