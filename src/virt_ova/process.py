@@ -73,7 +73,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,
-        env={**os.environ, "LC_ALL": "C"},
+        env=_environment(),
     ) as process:
         try:
             stdout, stderr = _drain(process, time.monotonic() + timeout_seconds)
@@ -86,6 +86,11 @@ def run(
     if check and status != 0:
         raise _failure(name, completed)
     return completed
+
+
+def _environment() -> dict[str, str]:
+    """Ours in English, without what is said to us alone: values of properties are there, passwords among them."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("VIRT_OVA_")} | {"LC_ALL": "C"}
 
 
 def find(program: str, *, package: str) -> str:

@@ -20,6 +20,14 @@ def test_output_is_captured_and_the_locale_is_fixed() -> None:
     assert (done.status, done.stdout, done.stderr) == (0, b"out\nC\n", "err")
 
 
+def test_programs_are_not_told_what_is_said_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRT_OVA_PROPERTY_PASSWORD", "hunter2")
+    monkeypatch.setenv("OTHER", "kept")
+    shown = run(["env"], package="coreutils").stdout.splitlines()
+    assert b"OTHER=kept" in shown
+    assert not [line for line in shown if b"hunter2" in line]
+
+
 def test_stdin_is_empty() -> None:
     assert run(["cat"], package="coreutils").stdout == b""
 
