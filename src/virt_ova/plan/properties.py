@@ -127,12 +127,27 @@ def with_passwords(plan: InstallPlan, envelope: Envelope, values: Mapping[str, s
     """The plan's entities with the passwords in their places: those of `values`, else the package's own.
 
     Raises:
-        PlanError: a password is not to be had, or a given value is refused (``E_PROPERTY``).
+        PlanError: a password is not to be had, or was given and is not in the plan; or a given value is refused
+            (``E_PROPERTY``).
     """
     check_given(envelope, values)
+    _check_expected(plan, envelope, values)
     resolved = _resolved(envelope.content, {}, values, plan.deployment_option, {})
     known = {(entity.id, each.key): each for entity in walk_entities(resolved) for each in entity.properties}
     return tuple(_filled(entity, known) for entity in plan.entities)
+
+
+def _check_expected(plan: InstallPlan, envelope: Envelope, values: Mapping[str, str]) -> None:
+    """Refuse a password that no machine would be told, because the plan was made without it."""
+    planned = {(entity.id, each.key) for entity in walk_entities(plan.entities) for each in entity.properties}
+    for each in properties_of(envelope):
+        is_given = each.definition.password and each.given(values) is not None
+        if is_given and (each.entity_id, each.definition.key) not in planned:
+            raise PlanError(
+                f"the password {quoted(each.definition.key)} was given, and the plan was made without it",
+                code="E_PROPERTY",
+                hint="Give it to 'virt-ova plan' as well, which keeps its place and not its value.",
+            )
 
 
 def value_of(entities: Iterable[Entity], key: str) -> str | None:

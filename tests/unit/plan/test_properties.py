@@ -270,6 +270,15 @@ class TestPasswords:
             "Give it with --property-file, in the environment, or when asked on a terminal.",
         )
 
+    def test_one_that_the_plan_was_made_without(self) -> None:
+        with pytest.raises(PlanError) as caught:
+            with_passwords(planned(self.PACKAGE), self.PACKAGE, {"pw": "password1"})
+        assert (caught.value.code, caught.value.message, caught.value.hint) == (
+            "E_PROPERTY",
+            "the password 'pw' was given, and the plan was made without it",
+            "Give it to 'virt-ova plan' as well, which keeps its place and not its value.",
+        )
+
     def test_one_that_does_not_fit(self) -> None:
         message = "^the value of 'pw' does not fit: expected at least 8 characters, found one that is not shown$"
         with pytest.raises(PlanError, match=message):
