@@ -19,7 +19,7 @@ from virt_ova.units import format_bytes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See the module."""
     add_source(parser)
-    parser.add_argument("--deployment-option", metavar="ID", help="show the hardware of this configuration")
+    parser.add_argument("--deployment-option", metavar="ID", help="show the hardware and values of this configuration")
     add_locale(parser)
     add_strict(parser)
     parser.add_argument("--eulas", action="store_true", help="show the licences that an install must accept")
@@ -64,9 +64,10 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         (printable(option["id"]), printable(option["label"]), "default" if option["default"] else "")
         for option in document["deployment_options"]
     ])  # fmt: skip
+    keys = [each["key"] for each in document["properties"]]
     yield from _section("properties", [
         (
-            printable(each["key"]),
+            printable(each["key"] if keys.count(each["key"]) == 1 else f"{each['entity']}:{each['key']}"),
             printable(each["type"]),
             "(hidden)" if each["password"] else printable(each["value"] or ""),
         )

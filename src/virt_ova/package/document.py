@@ -5,15 +5,17 @@ Values are what the package says, unescaped, because JSON escapes for itself; me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from virt_ova.findings import Finding
 from virt_ova.ovf import hardware as hw
-from virt_ova.ovf.envelope import Envelope, Product, Property, VirtualSystem, VirtualSystemCollection
+from virt_ova.ovf.envelope import Envelope, VirtualSystem
+from virt_ova.ovf.references import walk
 from virt_ova.package.package import Package, PackageDisk
 from virt_ova.package.verify import VerifyReport
+from virt_ova.plan.properties import Asked, default_of, properties_of
 
 Document = dict[str, Any]
 """A JSON object."""
@@ -24,14 +26,14 @@ def inspect_document(package: Package, deployment_option: str | None = None) -> 
 
     Args:
         package: an open package.
-        deployment_option: id of the option whose hardware is shown; the package's default when None.
+        deployment_option: id of the option whose hardware and values are shown; the package's default when None.
 
     Raises:
         DescriptorError: there is no such option (``E_OVF_OPTION``).
     """
-    envelope, entities = package.envelope, tuple(_walk(package.envelope.content))
+    envelope, entities = package.envelope, tuple(walk(package.envelope.content))
     systems = [entity for entity in entities if isinstance(entity, VirtualSystem)]
-    products = [product for entity in entities for product in entity.products]
+    option = hw.default_option(envelope) if deployment_option is None else deployment_option
     descriptor = package.descriptor_member
     return {
         "kind": package.kind,
@@ -45,7 +47,7 @@ def inspect_document(package: Package, deployment_option: str | None = None) -> 
         ],
         "disks": [_disk(disk) for disk in package.disks],
         "networks": [{"name": network.name, "description": network.description} for network in envelope.networks],
-        "properties": [_property(item) for item in _properties(products)],
+        "properties": [_property(each, option) for each in properties_of(envelope)],
         "deployment_options": _deployment_options(envelope),
         "locales": list(envelope.locales),
         "eulas": sum(len(entity.eulas) for entity in entities),
@@ -69,15 +71,6 @@ def verify_document(report: VerifyReport) -> Document:
         "files": [{"name": file.name, "algorithm": file.algorithm, "ok": file.ok} for file in report.files],
         "findings": [_finding(finding) for finding in report.findings],
     }
-
-
-def _walk(
-    content: Iterable[VirtualSystem | VirtualSystemCollection],
-) -> Iterator[VirtualSystem | VirtualSystemCollection]:
-    for entity in content:
-        yield entity
-        if isinstance(entity, VirtualSystemCollection):
-            yield from _walk(entity.content)
 
 
 def _system(envelope: Envelope, system: VirtualSystem, deployment_option: str | None) -> Document:
@@ -115,19 +108,16 @@ def _disk(disk: PackageDisk) -> Document:
     }
 
 
-def _properties(products: Iterable[Product]) -> Iterator[Property]:
-    for product in products:
-        yield from product.properties
-
-
-def _property(item: Property) -> Document:
-    """A property; the default of a password is a secret, too."""
+def _property(asked: Asked, option: str) -> Document:
+    """A property under a deployment option; the default of a password is a secret, too."""
+    prop = asked.definition
     return {
-        "key": item.key,
-        "type": item.type,
-        "value": None if item.password else item.value,
-        "user_configurable": item.user_configurable,
-        "password": item.password,
+        "entity": asked.entity_id,
+        "key": prop.key,
+        "type": prop.type,
+        "value": None if prop.password else default_of(prop, option),
+        "user_configurable": prop.user_configurable,
+        "password": prop.password,
     }
 
 

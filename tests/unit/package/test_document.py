@@ -102,7 +102,8 @@ OPTIONS = b"""<DeploymentOptionSection><Info>Sizes</Info>
 <VirtualSystemCollection ovf:id="all"><Info>All</Info>
 <EulaSection><Info>E</Info><License>Be good</License></EulaSection>"""
 PRODUCT = b"""<ProductSection><Info>P</Info>
-<Property ovf:key="host" ovf:type="string" ovf:value="a" ovf:userConfigurable="true"/>
+<Property ovf:key="host" ovf:type="string" ovf:value="a" ovf:userConfigurable="true">
+<Value ovf:value="b" ovf:configuration="large"/></Property>
 <Property ovf:key="secret" ovf:type="string" ovf:value="hunter2" ovf:password="true"/></ProductSection>"""
 
 
@@ -136,11 +137,27 @@ def test_hardware_is_that_of_the_deployment_option(rich: Path) -> None:
     assert (document["collections"], document["eulas"]) == (1, 1)
 
 
+HOST = {
+    "entity": "vm",
+    "key": "host",
+    "type": "string",
+    "value": "a",
+    "user_configurable": True,
+    "password": False,
+}
+
+
+def test_values_are_those_of_the_deployment_option(rich: Path) -> None:
+    with open_package(rich) as package:
+        assert inspect_document(package, "small")["properties"][0] == HOST
+        assert inspect_document(package, "large")["properties"][0] == HOST | {"value": "b"}
+
+
 def test_the_default_of_a_password_is_not_shown(rich: Path) -> None:
     with open_package(rich) as package:
         document = inspect_document(package)
     assert document["properties"] == [
-        {"key": "host", "type": "string", "value": "a", "user_configurable": True, "password": False},
-        {"key": "secret", "type": "string", "value": None, "user_configurable": False, "password": True},
+        HOST | {"value": "b"},
+        HOST | {"key": "secret", "value": None, "user_configurable": False, "password": True},
     ]
     assert "hunter2" not in json.dumps(document)
