@@ -72,6 +72,8 @@ def check_plan(plan: InstallPlan) -> None:
     """
     if not _SHA256.fullmatch(plan.package.descriptor_sha256):
         raise bad_plan(f"the descriptor's SHA-256 is {quoted(plan.package.descriptor_sha256)}, expected 64 hex digits")
+    if not plan.machines:
+        raise bad_plan("the plan has no machine, expected one")
     _check_distinct("machine", (machine.name for machine in plan.machines))
     _check_transfers(plan)
     entities = tuple(walk_entities(plan.entities))
@@ -127,8 +129,8 @@ def _check_transfers(plan: InstallPlan) -> None:
             raise bad_plan(f"{what} and shared, expected a raw image, the only one that two machines can write to")
     own = Counter(drive.transfer for drive in filled if drive.kind is DriveKind.DISK and not drive.shared)
     total = Counter(drive.transfer for drive in filled)
-    for name in own:
-        if total[name] > 1:
+    for name in formats:
+        if not total[name] or (own[name] and total[name] > 1):
             raise bad_plan(f"transfer {quoted(name)} fills {total[name]} drives, expected one, or only shared ones")
 
 

@@ -116,13 +116,12 @@ def plans(draw: st.DrawFn) -> InstallPlan:
         serial_ports=st.integers(0, 4),
         parallel_ports=st.integers(0, 3),
     )
-    machines = draw(st.lists(machine, max_size=2, unique_by=lambda each: each.name))
-    if machines:
-        machines[0] = replace(machines[0], drives=tuple(drives))
+    machines = draw(st.lists(machine, min_size=1, max_size=2, unique_by=lambda each: each.name))
+    machines[0] = replace(machines[0], drives=tuple(drives))
     return InstallPlan(
         package=IDENTITY,
         machines=tuple(machines),
-        transfers=tuple(transfers),
+        transfers=tuple(transfers[: len(drives)]),
         decisions=(Decision(item=draw(st.text()), outcome=draw(st.sampled_from(Outcome)), reason=draw(st.text())),),
         findings=(Finding(code=draw(words), severity=draw(st.sampled_from(Severity)), message=draw(st.text())),),
     )
@@ -208,6 +207,11 @@ def put(*path: str | int, value: object) -> Callable[[Any], None]:
         (
             put("transfers", 0, "capacity_bytes", value=(64 << 40) + 1),
             "the capacity of transfer 'd1' is 70368744177665, expected 0 to 70368744177664",
+        ),
+        (put("machines", value=[]), "the plan has no machine, expected one"),
+        (
+            put("machines", 0, "drives", value=[]),
+            "transfer 'd1' fills 0 drives, expected one, or only shared ones",
         ),
         (put("transfers", value=[]), "drive 'disk0' is filled by transfer 'd1', which is not there"),
         (
