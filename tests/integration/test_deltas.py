@@ -186,3 +186,21 @@ def test_an_undeclared_parent_is_refused_and_a_declared_one_in_a_plan_too(tmp_pa
     with pytest.raises(PlanError) as refusal:
         from_json(text.replace('"parents": []', '"parents": [""]'))
     assert refusal.value.message == "transfer 'disk1' is a difference, expected it and its parents to have members"
+
+
+@pytest.mark.parametrize("parents", [[], ["a2.vmdk"], ["a3.vmdk", "a2.vmdk"], ["a2.vmdk", "a2.vmdk", "a3.vmdk"]])
+def test_a_plan_does_not_say_what_lies_on_what(tmp_path: Path, parents: list[str]) -> None:
+    package = ova(tmp_path)
+    with virt_ova.open_package(package) as opened:
+        document = json.loads(to_json(virt_ova.plan(opened)))
+    document["transfers"][0]["parents"] = parents
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    found = ", ".join(f"'{name}'" for name in parents) or "none"
+    assert refused("install", package, "-c", f"dir:{tmp_path}/m", "--plan", tmp_path / "plan.json") == (
+        "E_PLAN_SOURCE",
+        (
+            f"the plan says that 'a1.vmdk' lies on these files: {found}, "
+            "expected those of the package: 'a2.vmdk', 'a3.vmdk'"
+        ),
+        "",
+    )
