@@ -18,7 +18,7 @@ from virt_ova.ovf.envelope import (
     VirtualSystem,
     VirtualSystemCollection,
 )
-from virt_ova.ovf.hardware import HostKind, disk_ids, host_reference
+from virt_ova.ovf.hardware import HostKind, disk_ids, host_reference, nics
 from virt_ova.ovf.reading import Reading, bad_reference
 from virt_ova.text import quoted
 
@@ -229,7 +229,7 @@ def _check_item(reading: Reading, names: _Names, item: Item) -> None:
         if reference and reference.id not in names.by_kind[reference.kind]:
             message = f"the item refers to the {reference.kind} {quoted(reference.id)}, which is not listed"
             raise bad_reference(message, item.where)
-    for network in item.connections:
+    for network in item.connections if nics((item,)) else ():
         if network not in names.networks:
             message = f"the network {quoted(network)} is not in the NetworkSection"
             reading.note("OVF_REF", message, item.where)

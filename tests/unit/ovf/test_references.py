@@ -191,6 +191,11 @@ def test_an_unknown_configuration_or_network_is_noted() -> None:
     ]
 
 
+def test_a_connection_of_something_else_is_no_network() -> None:
+    """XenCenter says of a disk where it was plugged in."""
+    assert findings(system(item(19, 1, rasd(Connection="64891892,device=0")))) == []
+
+
 def test_text_of_the_package_is_escaped_in_messages() -> None:
     assert refused(disks(disk("d", 'ovf:fileRef="a&#133;&#x202e;"'))).endswith(
         "the file 'a\\x85\\u202e', which is not listed"
