@@ -11,8 +11,10 @@ import pytest
 import virt_ova as library
 from tests.build.asking import DEFAULT, HOSTNAME, ROOT, SECRET, asking_ova, told
 from tests.build.command import error_lines, json_of, virt_ova
-from tests.build.small import listing
+from tests.build.ova import build_ova, with_manifest
+from tests.build.small import edited, listing, small_members
 from tests.build.terminal import talk
+from tests.build.vapp import vapp_members
 
 FILES = ["vm", "vm/domain.xml", "vm/run", "vm/vm-disk1.qcow2", "vm/vm-ovfenv.iso"]
 TOLD = {"hostname": "web", "root-pw": SECRET, "serial": "7", "net.ip": "dhcp"}
@@ -29,6 +31,33 @@ def secrets(tmp_path: Path) -> Path:
     path.write_text(f"root-pw={SECRET}\n")
     path.chmod(0o600)
     return path
+
+
+class TestInspect:
+    def test_what_is_asked_and_what_must_be_accepted(self, tmp_path: Path) -> None:
+        """Of two properties of one name it says whose they are, as ``--property`` takes them."""
+        product = (
+            '<ProductSection><Info>P</Info><Property ovf:key="{}" ovf:type="string" ovf:value="{}"/></ProductSection>'
+        )
+        os_section = "<OperatingSystemSection"
+        members = edited(vapp_members(("db", "web")), os_section, product.format("host", "h") + os_section)
+        licence = "<EulaSection><Info>E</Info><License>Be good</License></EulaSection>"
+        members = edited(members, "<Name>shop</Name>", f"<Name>shop</Name>{licence}{product.format('zone', 'z')}")
+        done = virt_ova("inspect", build_ova(tmp_path / "a.ova", with_manifest(members)))
+        assert done.stdout.splitlines()[-5:] == [
+            "properties",
+            "  zone      string  z",
+            "  db:host   string  h",
+            "  web:host  string  h",
+            "licences to accept: 1; --eulas shows them",
+        ]
+
+    def test_a_guest_that_is_not_named(self, tmp_path: Path) -> None:
+        section = (
+            '<OperatingSystemSection ovf:id="96" vmw:osType="debian12_64Guest"><Info>OS</Info></OperatingSystemSection>'
+        )
+        done = virt_ova("inspect", build_ova(tmp_path / "a.ova", edited(small_members(), section, "")))
+        assert "  guest     -\n" in done.stdout
 
 
 class TestInstall:

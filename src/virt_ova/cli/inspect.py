@@ -73,13 +73,15 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         )
         for each in document["properties"]
     ])  # fmt: skip
+    if document["eulas"]:
+        yield f"licences to accept: {document['eulas']}; --eulas shows them"
 
 
 def _system_lines(system: dict[str, Any]) -> Iterator[str]:
     guest = system["os"]
     yield f"machine {printable(system['name'] or system['id'])}"
     yield from table([
-        ("guest", printable(guest["type"] or str(guest["id"]))),
+        ("guest", printable(guest["type"] or ("-" if guest["id"] is None else str(guest["id"])))),
         ("cpus", "-" if system["cpus"] is None else str(system["cpus"])),
         ("memory", "-" if system["memory_bytes"] is None else format_bytes(system["memory_bytes"])),
         ("firmware", system["firmware"] + (" with secure boot" if system["secure_boot"] else "")),
