@@ -37,7 +37,6 @@ _OVIRT_NICS = {"0": "virtio", "1": "rtl8139", "2": "e1000", "3": "virtio", "5": 
 
 _OVIRT_MONITOR = 20
 
-_REPEATABLE = frozenset({"HostResource", "Connection"})
 _ALIASES = {"InstanceId": "InstanceID", "Caption": "ElementName", "BusNumber": "Address"}
 """Older names; the newer one wins where both stand (OVF 1.x has Caption, too)."""
 
