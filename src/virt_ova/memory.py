@@ -6,15 +6,33 @@ hold what filled the memory.
 
 from __future__ import annotations
 
+import mmap
 from traceback import clear_frames
 from typing import Final
 
 RESERVE_BYTES: Final = 16 << 20
 
+THREAD_BYTES: Final = 24 << 20
+"""Address space that a thread needs to begin with: its stack, and the first it allocates."""
+
 
 def reserve() -> bytes:
     """Memory that is set aside, to be dropped when there is no other; it is not touched, so it costs address space."""
     return bytes(RESERVE_BYTES)
+
+
+def room_for_threads(number: int) -> None:
+    """Make sure that `number` threads can be started.
+
+    A thread that dies for want of memory before it says that it runs is waited for without end (`threading.Thread`).
+
+    Raises:
+        MemoryError: there is no room for them.
+    """
+    try:
+        mmap.mmap(-1, number * THREAD_BYTES).close()
+    except OSError as exc:
+        raise MemoryError from exc
 
 
 def let_go(error: BaseException) -> None:

@@ -179,8 +179,11 @@ class Arena:
         return any(self.token in data for data in (run.stdout, run.stderr, *made))
 
     def strays(self, run: Run) -> list[str]:
-        """Paths that it wrote, and should not have; and the secret, if it read it."""
-        names = ("machines", "state", "stdout", "stderr")
+        """Paths that it wrote, and should not have; and the secret, if it read it.
+
+        Folders that are made get their names at last; before, they have ones that nobody else can have.
+        """
+        names = ("machines", ".virt-ova-", "state", "stdout", "stderr")
         ours = (os.devnull, *(str(self.root / name) for name in names))
         written = [path for path in run.seen.written if not path.startswith(ours)]
         return written + [path for path in run.seen.read if path.startswith(str(self.outside))]

@@ -47,6 +47,22 @@ FileSink.finish = finish
 sys.exit(main(sys.argv[1:]))
 """
 
+STARVED = """
+import resource, sys
+from virt_ova.cli import main
+from virt_ova.disk.sink import FileSink
+
+def starve(path, **values):
+    made = create(path, **values)
+    limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return made
+
+megabytes = int(sys.argv.pop(1))
+create, FileSink.create = FileSink.create, starve
+sys.exit(main(sys.argv[1:]))
+"""
+
 STRUCK_WHILE_LOADING = """
 import os, sys
 
@@ -122,6 +138,13 @@ def test_where_memory_runs_out_all_is_taken_back(ova: Path, megabytes: int) -> N
     error = error_lines("E_MEMORY", "there is not enough memory", hint)
     assert (done.stderr, done.returncode) == (f"Removed file {ova.parent}/d.raw\n{error}", 1)
     assert json_of(done)["error"]["code"] == "E_MEMORY"
+    assert listing(ova.parent) == ["a.ova"]
+
+
+@pytest.mark.parametrize("megabytes", [0, 4, 8, 16, 24, 48])
+def test_where_no_thread_can_begin_it_ends_at_once(ova: Path, megabytes: int) -> None:
+    done = run(STARVED, str(megabytes), "convert", ova, ova.parent / "d.raw", "--json")
+    assert (done.returncode, json_of(done)["error"]["code"]) == (1, "E_MEMORY")
     assert listing(ova.parent) == ["a.ova"]
 
 

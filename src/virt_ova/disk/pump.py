@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from virt_ova.disk.base import Buffer, Sink
+from virt_ova.memory import room_for_threads
 from virt_ova.source.base import ForwardReader
 
 PIECE_BYTES: Final = 2 << 20
@@ -99,6 +100,7 @@ def pump(
         runs = place(piece)
         return runs if sink.in_order else _write(sink, runs)
 
+    room_for_threads(threads + 1)
     with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as placing:
         window: deque[_InFlight] = deque()
         try:

@@ -14,7 +14,7 @@ from virt_ova.plan.machine import Startup
 from virt_ova.plan.naming import check_name, machine_name, unique_name
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import PackageIdentity
-from virt_ova.plan.turns import turns_of
+from virt_ova.plan.turns import MAX_DELAY_SECONDS, turns_of
 from virt_ova.text import quoted
 
 
@@ -102,14 +102,12 @@ def _name(system: VirtualSystem, identity: PackageIdentity, options: InstallOpti
 def _note_turn(blueprint: Blueprint, total: int, ledger: Ledger) -> None:
     if (turn := blueprint.startup) is None:
         return
-    if not turn.is_started:
-        told = "is not started with the others"
-    elif turn.waits_for_guest:
-        told = f"is number {turn.position} of {total} to start, and the next waits until its guest is up"
-    elif turn.delay_seconds:
-        told = f"is number {turn.position} of {total} to start, and the next waits {turn.delay_seconds} s"
-    else:
-        told = f"is number {turn.position} of {total} to start"
+    told = f"is number {turn.position} of {total} to start" if turn.is_started else "is not started with the others"
+    if turn.is_started and turn.waits_for_guest:
+        told += ", and the next waits until its guest is up"
+    elif turn.is_started and turn.delay_seconds:
+        most = ", the most it can" if turn.delay_seconds == MAX_DELAY_SECONDS else ""
+        told += f", and the next waits {turn.delay_seconds} s{most}"
     ledger.note("START_ORDER", Severity.INFO, f"machine {quoted(blueprint.name)} {told}", blueprint.system.where)
 
 

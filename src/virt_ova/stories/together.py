@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from virt_ova.interrupt import held_back
+from virt_ova.memory import room_for_threads
 
 AT_ONCE: Final = 2
 _TICK_SECONDS: Final = 0.1
@@ -46,6 +47,7 @@ def copy_together(copies: Iterable[Copy], advance: Advance) -> None:
             raise _StopError
         events.put(done_bytes)
 
+    room_for_threads(AT_ONCE)
     with held_back() as held, ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             running = {pool.submit(copy, tell) for copy in copies}

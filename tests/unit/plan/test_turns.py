@@ -103,6 +103,8 @@ def test_what_is_not_to_be_started() -> None:
 
 def test_very_long_waits_are_cut() -> None:
     shop = group("shop", vm("a"), vm("b"), startup=(said("a", 1, 1 << 30, stop_delay=1 << 30), said("b", 2)))
+    told = [f.message for f in plan_of(envelope(shop)).findings if f.code == "START_ORDER"]
+    assert told[0] == "machine 'a' is number 1 of 2 to start, and the next waits 3600 s, the most it can"
     (first, _) = turns_of(envelope(shop))
     assert first.startup
     assert (first.startup.delay_seconds, first.startup.stop_delay_seconds) == (MAX_DELAY_SECONDS, MAX_DELAY_SECONDS)
