@@ -12,8 +12,8 @@ from typing import Final
 
 RESERVE_BYTES: Final = 16 << 20
 
-THREAD_BYTES: Final = 24 << 20
-"""Address space that a thread needs to begin with: its stack, and the first it allocates."""
+THREAD_BYTES: Final = 9 << 20
+"""Address space that a thread needs to begin with: its stack of 8 MiB, and a little more."""
 
 
 def reserve() -> bytes:
