@@ -12,7 +12,7 @@ import selectors
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -51,6 +51,7 @@ def run(
     timeout_seconds: float = 60,
     cpu_seconds: int | None = None,
     cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> Completed:
     """Run a program to its end.
@@ -61,6 +62,7 @@ def run(
         timeout_seconds: it is killed when it takes longer.
         cpu_seconds: it is killed when it uses more processor time; no limit when None.
         cwd: where it runs; here when None.
+        environment: variables that it has besides ours.
         check: whether a status other than 0 is an error.
 
     Raises:
@@ -73,7 +75,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,
-        env=_environment(),
+        env=_environment() | dict(environment or {}),
     ) as process:
         try:
             stdout, stderr = _drain(process, time.monotonic() + timeout_seconds)

@@ -57,6 +57,8 @@ def _fill_hardware(hardware: etree._Element, spec: ApplianceSpec) -> None:
     _one(hardware, "ovf:Item[rasd:ResourceType='4']/rasd:VirtualQuantity").text = str(spec.memory_mib)
     _one(hardware, "ovf:Item[rasd:ResourceType='10']/rasd:ResourceSubType").text = spec.nic
     controller = _one(hardware, "ovf:Item[rasd:InstanceID='3']")
+    if not spec.tpm:
+        hardware.remove(_one(hardware, "ovf:Item[rasd:ResourceSubType='vmware.vtpm']"))
     resource_type, subtype = _CONTROLLERS[spec.controller]
     _one(controller, "rasd:ResourceType").text = str(resource_type)
     if subtype:

@@ -52,6 +52,7 @@ class ApplianceSpec:
         nic: subtype of the network adapter (``E1000``, ``VmxNet3``, ``PCNet32``).
         cpus: processors.
         memory_mib: memory; GRUB hangs under EFI with less than 512.
+        tpm: whether there is a TPM.
     """
 
     name: str = "appliance"
@@ -60,6 +61,7 @@ class ApplianceSpec:
     nic: str = "E1000"
     cpus: int = 1
     memory_mib: int = 256
+    tpm: bool = False
 
     def __post_init__(self) -> None:
         if self.disk.is_efi and self.memory_mib < _EFI_MEMORY_MIB:

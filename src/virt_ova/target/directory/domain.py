@@ -1,54 +1,54 @@
 """A machine in a folder: its files, and QEMU when it runs.
 
-Started by us, QEMU is a daemon that holds a lock on ``qemu.pid`` as long as it lives; the kernel names the holder of a
-lock, so that no other process can be taken for it.
+Started by us, QEMU is a daemon that holds a lock on ``qemu.pid`` as long as it lives.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
-import struct
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from virt_ova.disk.sink import REMOVED, FileSink, file_error
+from virt_ova.disk.sink import REMOVED, file_error
 from virt_ova.errors import TargetError, ToolError
 from virt_ova.interrupt import held_back
 from virt_ova.process import run
 from virt_ova.target.base import BootReport, Reach
 from virt_ova.target.boot.observer import watch_boot
 from virt_ova.target.directory.folder import MachineFolder
+from virt_ova.target.directory.lock import lock_holder
 from virt_ova.target.directory.qmp import CATCH_FILE
 from virt_ova.target.directory.senses import SERIAL_LOG, senses_of
 from virt_ova.target.directory.sockets import CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, SOCKETS, listening
+from virt_ova.target.directory.tpm import TPM_PID_FILE, end_tpm, start_tpm
 from virt_ova.target.emulator import PACKAGE
 from virt_ova.text import quoted
-from virt_ova.undo import discard_all
+from virt_ova.undo import Made, discard_all
 
 SCRIPT_FILE: Final = "run"
 PID_FILE: Final = "qemu.pid"
 CONSOLE: Final = "console"
-RUNNING_FILES: Final = (PID_FILE, SERIAL_LOG, CATCH_FILE, *SOCKETS)
+RUNNING_FILES: Final = (PID_FILE, SERIAL_LOG, CATCH_FILE, TPM_PID_FILE, *SOCKETS)
 """What is beside the machine's files while it runs."""
 
 _POLL_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 10
-_FLOCK: Final = "hhqqi"
-"""``struct flock`` of 64-bit Linux: type, whence, start, length, process."""
 
 
 class FolderDomain:
     """A machine in a folder."""
 
-    def __init__(self, folder: MachineFolder, *, uuid: str, files: Sequence[FileSink], command: Sequence[str]) -> None:
-        """Own `files`, which make up the machine; `command` runs it as a daemon."""
-        self._folder, self._uuid, self._files, self._command = folder, uuid, files, command
+    def __init__(
+        self, folder: MachineFolder, *, uuid: str, made: Sequence[Made], command: Sequence[str], has_tpm: bool = False
+    ) -> None:
+        """Own what was `made` in `folder` for the machine; `command` runs it as a daemon."""
+        self._folder, self._uuid, self._made, self._command = folder, uuid, made, command
+        self._has_tpm = has_tpm
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class FolderDomain:
         """
         try:
             with held_back():  # a QEMU that has not locked its file yet could not be found to be stopped
-                run(self._command, package=PACKAGE, cwd=self._folder.path)
+                self._run()
         except ToolError as exc:
             raise TargetError(
                 f"the machine {quoted(self.name)} does not start: {exc.message}", code="E_START", hint=exc.hint
@@ -99,8 +99,18 @@ class FolderDomain:
         """Stop it and remove its files; the images stay. Raises `TargetError`."""
         stop(self._folder.path)
         logs = (partial(_remove, self._folder.path / name) for name in RUNNING_FILES)
-        discard_all(*(file.discard for file in self._files), *logs)
+        discard_all(*(each.discard for each in self._made), *logs)
         self._folder.release()
+
+    def _run(self) -> None:
+        folder = self._folder.path
+        if self._has_tpm:
+            start_tpm(folder)
+        try:
+            run(self._command, package=PACKAGE, cwd=folder)
+        except BaseException:
+            end_tpm(folder)
+            raise
 
     def _watch(self, seconds: float, *, only_disk: bool) -> BootReport:
         self.start()
@@ -127,33 +137,25 @@ def _remove(path: Path) -> None:
 
 def running_pid(folder: Path) -> int | None:
     """Process id of the QEMU that runs the machine in `folder`; None when none does."""
-    try:
-        descriptor = os.open(folder / PID_FILE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-    finally:
-        os.close(descriptor)
-    return pid if kind != fcntl.F_UNLCK else None
+    return lock_holder(folder / PID_FILE)
 
 
 def stop(folder: Path) -> None:
-    """End the QEMU that runs the machine in `folder`, if one does.
+    """End the QEMU that runs the machine in `folder`, if one does, and its TPM.
 
     Raises:
-        TargetError: it does not end (``E_STOP``).
+        TargetError: QEMU does not end (``E_STOP``).
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         if (pid := running_pid(folder)) is None:
-            return
+            break
         _send(pid, number)
         deadline = time.monotonic() + _STOP_SECONDS
         while running_pid(folder) is not None and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
     if running_pid(folder) is not None:
         raise TargetError(f"QEMU, which runs the machine in {quoted(str(folder))}, does not end", code="E_STOP")
+    end_tpm(folder)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -35,20 +35,21 @@ from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder
 from virt_ova.target.directory.hardware import check_hardware
 from virt_ova.target.directory.records import Kind, file_record, is_as_recorded, machine_record
 from virt_ova.target.directory.script import run_script
-from virt_ova.target.directory.sockets import AGENT_SOCKET, listening
+from virt_ova.target.directory.sockets import AGENT_SOCKET, TPM_SOCKET, listening
+from virt_ova.target.directory.tpm import TPM_FOLDER, has_tpm, make_tpm
 from virt_ova.target.emulator import device_names, kvm_runs
 from virt_ova.target.firmware import EfiFirmware, find_firmware
 from virt_ova.target.identity import identified, new_uuid
 from virt_ova.target.names import check_file_name
 from virt_ova.target.record import Note, Record, Removal, unnoted
 from virt_ova.text import quoted
-from virt_ova.undo import take_back
+from virt_ova.undo import Made, take_back
 
 EMULATOR: Final = "qemu-system-x86_64"
 DOMAIN_FILE: Final = "domain.xml"
 VARIABLES_FILE: Final = "efi-vars.fd"
 
-_OWN_FILES: Final = frozenset({DOMAIN_FILE, SCRIPT_FILE, VARIABLES_FILE, *RUNNING_FILES})
+_OWN_FILES: Final = frozenset({DOMAIN_FILE, SCRIPT_FILE, VARIABLES_FILE, TPM_FOLDER, *RUNNING_FILES})
 """What else there is in a machine's folder."""
 
 _CHIPSETS: Final = ("pc", "q35")
@@ -111,6 +112,7 @@ class DirectoryTarget:
             chipsets=_CHIPSETS,
             firmware=_bootable_firmware(),
             secure_boot=find_firmware("q35", secure_boot=True) is not None,
+            tpm=has_tpm(),
             devices=device_names(EMULATOR),
             has_nvme=True,
         )
@@ -155,26 +157,27 @@ class DirectoryTarget:
         domain_uuid = uuid or new_uuid()
         folder = self._folder(machine.name)
         own = {key: cast("FolderVolume", volume) for key, volume in volumes.items()}
-        files: list[FileSink] = []
+        made: list[Made] = []
         try:
             firmware = _firmware_of(machine)
+            script = _script(machine, own, firmware)
             if firmware is not None:
                 variables = _read(firmware.variables)
-                files.append(write_new(folder.path / VARIABLES_FILE, variables, create=folder.create))
+                made.append(write_new(folder.path / VARIABLES_FILE, variables, create=folder.create).made)
             described = _xml(machine, own, domain_uuid).encode()
-            files.append(write_new(folder.path / DOMAIN_FILE, described, create=folder.create))
-            backings = filter(None, (volume.backing for volume in own.values()))
-            script = run_script(machine.name, _command(machine, own, QemuSettings(), firmware), backings)
-            files.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700, create=folder.create))
+            made.append(write_new(folder.path / DOMAIN_FILE, described, create=folder.create).made)
+            made.append(write_new(folder.path / SCRIPT_FILE, script.encode(), mode=0o700, create=folder.create).made)
             folder.settle()
             with examined(folder.path):
                 self._note(machine_record(folder.path))
+            if machine.has_tpm:
+                made.append(make_tpm(folder.path))
             command = _daemon_command(folder.path, machine, own, firmware)
         except BaseException as exc:
-            take_back([file.made for file in files], exc)
+            take_back(made, exc)
             folder.release()
             raise
-        return FolderDomain(folder, uuid=domain_uuid, files=files, command=command)
+        return FolderDomain(folder, uuid=domain_uuid, made=made, command=command, has_tpm=machine.has_tpm)
 
     def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> FolderDomain:
         """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a nameless file of QEMU's."""
@@ -183,7 +186,8 @@ class DirectoryTarget:
         with examined(folder.path):
             self._note(machine_record(folder.path))
         command = _daemon_command(folder.path, machine, own, _firmware_of(machine), keeps_writes=False)
-        return FolderDomain(folder, uuid="", files=(), command=command)
+        made = [make_tpm(folder.path)] if machine.has_tpm else []
+        return FolderDomain(folder, uuid="", made=made, command=command, has_tpm=machine.has_tpm)
 
     def tell(self, note: Note) -> None:
         """See `virt_ova.target.record.Recoverable.tell`."""
@@ -339,14 +343,22 @@ def _command(
     return qemu_command(machine, sources=sources, settings=_completed(settings, firmware))
 
 
+def _script(machine: Machine, volumes: Mapping[str, FolderVolume], firmware: EfiFirmware | None) -> str:
+    """The script that runs `machine` on a terminal."""
+    backings = filter(None, (volume.backing for volume in volumes.values()))
+    command = _command(machine, volumes, QemuSettings(), firmware)
+    return run_script(machine.name, command, backings, has_tpm=machine.has_tpm)
+
+
 def _completed(settings: QemuSettings, firmware: EfiFirmware | None) -> QemuSettings:
-    """`settings` with the emulator and the firmware."""
+    """`settings` with the emulator, the firmware, and where a TPM would be."""
     own_variables = VARIABLES_FILE if settings.keeps_writes or firmware is None else str(firmware.variables)
     return replace(
         settings,
         binary=EMULATOR,
         firmware_code=str(firmware.code) if firmware else "",
         firmware_vars=own_variables if firmware else "",
+        tpm_socket=TPM_SOCKET,
     )
 
 

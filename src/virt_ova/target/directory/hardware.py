@@ -9,6 +9,7 @@ from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.to_qemu import QemuSettings, qemu_command
+from virt_ova.target.directory.tpm import TPM_EMULATOR
 from virt_ova.text import quoted
 
 _SOME_IMAGE = VolumeSource(image_format="raw", path="image-to-be-made")
@@ -18,8 +19,15 @@ def check_hardware(machine: Machine, host: HostCapabilities, settings: QemuSetti
     """Refuse a machine that has no command line here, or one with a device that QEMU does not have.
 
     Raises:
-        PlanError: see `virt_ova.plan.to_qemu.qemu_command`; a device is missing (``E_PLAN_HARDWARE``).
+        PlanError: see `virt_ova.plan.to_qemu.qemu_command`; a device, or what emulates a TPM, is missing
+            (``E_PLAN_HARDWARE``).
     """
+    if machine.has_tpm and not host.tpm:
+        raise PlanError(
+            f"{quoted(machine.name)} has a TPM, and none can be emulated here, expected the program {TPM_EMULATOR}",
+            code="E_PLAN_HARDWARE",
+            hint=f"Install it: apt install {TPM_EMULATOR}",
+        )
     sources = {drive.transfer: _SOME_IMAGE for drive in machine.drives if drive.transfer}
     words = qemu_command(machine, sources=sources, settings=settings)
     for option, value in pairwise(words):

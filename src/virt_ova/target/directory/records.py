@@ -30,7 +30,7 @@ def file_record(path: Path, identity: str = "", sealed: str = "") -> Record:
 
 
 def machine_record(folder: Path) -> Record:
-    """A machine whose files are in `folder`: what QEMU adds to them when it runs."""
+    """A machine whose files are in `folder`: its TPM, and what QEMU adds when it runs."""
     return Record(kind=Kind.MACHINE, name=folder.name, key={"path": str(folder), "folder": file_identity(folder)})
 
 

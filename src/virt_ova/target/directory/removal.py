@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import shlex
+import shutil
 from pathlib import Path
 
 from virt_ova.disk.sink import REMOVED, file_error, sync_directory
@@ -16,6 +17,7 @@ from virt_ova.errors import TargetError
 from virt_ova.kernel import has_identity
 from virt_ova.target.directory.domain import RUNNING_FILES, stop
 from virt_ova.target.directory.records import Kind
+from virt_ova.target.directory.tpm import TPM_FOLDER
 from virt_ova.target.record import Record, Removal
 from virt_ova.text import printable, quoted
 
@@ -38,14 +40,16 @@ def remove(record: Record) -> Removal:
 
 
 def _remove_run(folder: Path, identity: str) -> Removal:
-    """Stop the machine, and remove what QEMU wrote in its folder."""
+    """Stop the machine, and remove what QEMU and swtpm wrote in its folder."""
     if not has_identity(folder, identity):
         return Removal.ABSENT
     stop(folder)
     written = [path for path in map(folder.joinpath, RUNNING_FILES) if path.exists()]
     for path in written:
         path.unlink()
-    return Removal.REMOVED if written else Removal.ABSENT
+    if has_tpm := (folder / TPM_FOLDER).exists():
+        shutil.rmtree(folder / TPM_FOLDER)
+    return Removal.REMOVED if written or has_tpm else Removal.ABSENT
 
 
 def _remove_file(path: Path, folder_identity: str, identity: str) -> Removal:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from virt_ova.plan.inputs import Backing
+from virt_ova.target.directory.tpm import TPM_COMMAND, TPM_PID_FILE
 from virt_ova.text import printable
 
 _HEAD = """\
@@ -34,10 +35,26 @@ check() { # file, its size in bytes, when it was written last in seconds since 1
     fi
 }
 """
+_TPM = """\
+
+# The TPM ends with QEMU, which takes the place of this shell.
+rm -f {pid_file}
+setpriv --pdeathsig TERM -- {command} &
+until [ -s {pid_file} ]; do
+    if ! kill -0 "$!" 2>/dev/null; then
+        echo "run: swtpm, which emulates the TPM of this machine, does not start" >&2
+        exit 1
+    fi
+    sleep 0.05
+done
+"""
 
 
-def run_script(name: str, command: Sequence[str], backings: Iterable[Backing] = ()) -> str:
-    """A shell script that runs `command` in its own folder, one option to a line, if `backings` are as they were."""
+def run_script(name: str, command: Sequence[str], backings: Iterable[Backing] = (), *, has_tpm: bool = False) -> str:
+    """A shell script that runs `command` in its own folder, one option to a line, if `backings` are as they were.
+
+    With `has_tpm`, it starts the machine's TPM before.
+    """
     lines: list[str] = []
     for word in command:
         begins_option = word.startswith("-") or not lines
@@ -47,5 +64,8 @@ def run_script(name: str, command: Sequence[str], backings: Iterable[Backing] = 
             lines[-1] += f" {shlex.quote(word)}"
     packages = {backing.path: backing for backing in backings}
     checks = [f"check {shlex.quote(path)} {each.size_bytes} {each.modified}\n" for path, each in packages.items()]
-    begin = _HEAD.format(name=printable(name)) + (_CHECK + "".join(checks) + "\n" if checks else "")
+    before = _CHECK + "".join(checks) if checks else ""
+    if has_tpm:
+        before += _TPM.format(pid_file=TPM_PID_FILE, command=shlex.join(TPM_COMMAND))
+    begin = _HEAD.format(name=printable(name)) + (f"{before}\n" if before else "")
     return begin + "exec " + " \\\n    ".join([*lines, '"$@"']) + "\n"

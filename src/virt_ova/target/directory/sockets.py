@@ -15,20 +15,26 @@ AGENT_SOCKET: Final = "agent.sock"
 CONSOLE_SOCKET: Final = "console.sock"
 MONITOR_SOCKET: Final = "monitor.sock"
 QMP_SOCKET: Final = "qmp.sock"
+TPM_SOCKET: Final = "tpm.sock"
 
-SOCKETS: Final = (AGENT_SOCKET, CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET)
+SOCKETS: Final = (AGENT_SOCKET, CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, TPM_SOCKET)
 
 _LONGEST_NAME: Final = 107
 
 
 def listening(folder: Path, name: str) -> str:
-    """Value of QEMU's options for a socket that it listens on, run in `folder`.
+    """Value of QEMU's options for a socket that it listens on, run in `folder`."""
+    return f"{name_of(folder, name).replace(',', ',,')},server=on,wait=off"
 
-    QEMU removes at its end only what it can name from anywhere.
+
+def name_of(folder: Path, name: str, *, forbidden: str = "") -> str:
+    """What a daemon that is started in `folder` calls its socket there; `forbidden` are characters it cannot take.
+
+    A daemon removes at its end only what it can name from anywhere.
     """
     path = folder / name
-    chosen = str(path) if len(os.fsencode(path)) <= _LONGEST_NAME else name
-    return f"{chosen.replace(',', ',,')},server=on,wait=off"
+    is_usable = len(os.fsencode(path)) <= _LONGEST_NAME and not set(forbidden) & set(str(path))
+    return str(path) if is_usable else name
 
 
 def connected(folder: Path, name: str) -> socket.socket:

@@ -326,7 +326,7 @@ def test_a_changed_package_is_told_before_the_machine_runs(
 
 def test_a_signal_while_qemu_starts_waits_until_it_can_be_found(tmp_path: Path) -> None:
     domain = FolderDomain(
-        MachineFolder.make(tmp_path / "box"), uuid="", files=[], command=["sh", "-c", "sleep 0.5; : > started"]
+        MachineFolder.make(tmp_path / "box"), uuid="", made=[], command=["sh", "-c", "sleep 0.5; : > started"]
     )
     before = signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))

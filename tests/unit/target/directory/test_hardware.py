@@ -66,13 +66,3 @@ def test_a_device_that_is_not_there_is_refused_before_there_is_a_file(
     )
     assert caught.value.hint == "Choose other hardware with --machine, --disk-bus or --nic-model, or edit the plan."
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_tpm_is_refused_before_there_is_a_file(tmp_path: Path) -> None:
-    with pytest.raises(PlanError) as caught:
-        DirectoryTarget(tmp_path / "machines").check(plan(replace(machine(), has_tpm=True)), {"disk1": SIZE})
-    assert (caught.value.code, str(caught.value)) == (
-        "E_PLAN_SETTINGS",
-        "the machine has a TPM, and no socket of an emulated one was given",
-    )
-    assert list(tmp_path.iterdir()) == []
