@@ -66,8 +66,8 @@ def choose_board(
     ledger.setting(Outcome.ADDED, "chipset", chipset, reason)
     if chosen.kind is FirmwareKind.EFI and host_reference(hardware.extra_config.get("nvram", "")):
         message = (
-            "the package's EFI variables are in VMware's format, which no other firmware reads: it starts with "
-            r"fresh ones, and boots what is at \EFI\BOOT\BOOTX64.EFI"
+            "the package's EFI variables are not taken over, whatever their format: the machine starts with fresh "
+            r"ones, and boots what is at \EFI\BOOT\BOOTX64.EFI"
         )
         ledger.note("NVRAM_FRESH", Severity.WARNING, message)
     return Board(firmware=chosen, chipset=chipset)
