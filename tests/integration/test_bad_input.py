@@ -223,7 +223,7 @@ class TestBadWishes:
                     "E_TARGET",
                     (
                         "no driver installs to 'foo://u@host/', expected a URI that begins with one of "
-                        "dir:, qemu:, test:, xen:"
+                        "dir:, esx:, qemu:, test:, vpx:, xen:"
                     ),
                     "A folder is written dir:PATH, the local hypervisor qemu:///system.",
                 ),
@@ -298,7 +298,8 @@ class TestBadWishes:
                 ["install", "a.ova", "--plan", "p.json", "--name", "web"],
                 (
                     "--plan cannot be combined with options that decide what the plan says "
-                    "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type, --property)"
+                    "(--name, --network, --disk-mode, --format, --deployment-option, --virt-type, --property, "
+                    "--machine, --disk-bus, --nic-model, --keep-mac)"
                 ),
                 "Give them to 'virt-ova plan', or edit the plan.",
             ),

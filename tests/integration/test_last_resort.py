@@ -164,9 +164,8 @@ def test_a_signal_at_the_end_changes_nothing(ova: Path) -> None:
     done = run(STRUCK_AT_THE_END, "install", ova, "-c", f"dir:{ova.parent}/m")
     assert (done.returncode, is_installed(ova.parent / "m")) == (0, True)
     done = run(STRUCK_AT_THE_END, "inspect", ova.parent / "none.ova")
-    assert done.stderr == error_lines(
-        "E_SOURCE_OPEN", f"'{ova.parent}/none.ova' cannot be opened: No such file or directory"
-    )
+    message = f"'{ova.parent}/none.ova' cannot be opened: No such file or directory"
+    assert done.stderr == error_lines("E_SOURCE_OPEN", message, "Check the path and its permissions.")
     assert done.returncode == 1
 
 
@@ -203,7 +202,8 @@ def test_an_error_that_nobody_reads_in_json(ova: Path) -> None:
         if sink and sink.stdin:
             sink.stdin.close()
         message = f"'{ova.parent}/none' cannot be opened: No such file or directory"
-        assert (done.stderr, done.returncode) == (error_lines("E_SOURCE_OPEN", message), status)
+        told = error_lines("E_SOURCE_OPEN", message, "Check the path and its permissions.")
+        assert (done.stderr, done.returncode) == (told, status)
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["install", "--help"]])
