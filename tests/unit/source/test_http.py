@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ MIB = 1 << 20
 QUICK = Patience(
     connect_seconds=0.3, silence_seconds=0.3, least_bytes_per_second=4 * MIB, retries=3, backoff_seconds=0.01
 )
+PATIENT = replace(QUICK, connect_seconds=10, silence_seconds=10)
+"""For what is not about time: the machine may be busy."""
+
 PROXY_HINT = "The proxy wants credentials: give them in HTTPS_PROXY or HTTP_PROXY."
 DATA = random.Random(0).randbytes(3 * MIB + 12345)  # noqa: S311 - test data
 
@@ -51,13 +55,13 @@ def server(path: Path) -> Iterator[WebServer]:
         yield server
 
 
-def opened(server: WebServer, patience: Patience = QUICK) -> closing[HttpSource]:
+def opened(server: WebServer, patience: Patience = PATIENT) -> closing[HttpSource]:
     return closing(HttpSource(server.url("/a.ova"), patience=patience))
 
 
-def refused_opening(server: WebServer, fault: Fault | None = None) -> SourceError:
+def refused_opening(server: WebServer, fault: Fault | None = None, *, patience: Patience = PATIENT) -> SourceError:
     server.fault = fault or server.fault
-    with pytest.raises(SourceError) as caught, opened(server):
+    with pytest.raises(SourceError) as caught, opened(server, patience):
         pass
     return caught.value
 
@@ -371,7 +375,7 @@ def test_a_silent_server(server: WebServer) -> None:
     def fault(_: Asked, __: Answer) -> None:
         release.wait(10)
 
-    with opened(server) as source:
+    with opened(server, QUICK) as source:
         server.fault = fault
         error = refused_reading(source)
         release.set()
@@ -381,7 +385,7 @@ def test_a_silent_server(server: WebServer) -> None:
 
 @pytest.mark.parametrize("where", ["headers_pause", "body_pause"])
 def test_a_server_that_sends_a_byte_now_and_then(server: WebServer, where: str) -> None:
-    with opened(server) as source:
+    with opened(server, QUICK) as source:
         server.fault = lambda _, answer: setattr(answer, where, 0.02)
         started = time.monotonic()
         error = refused_reading(source)
@@ -394,7 +398,7 @@ def test_a_first_answer_that_comes_byte_by_byte(server: WebServer) -> None:
     def fault(_: Asked, answer: Answer) -> None:
         answer.headers_pause = 0.02
 
-    error = refused_opening(server, fault)
+    error = refused_opening(server, fault, patience=QUICK)
     assert error.code == "E_HTTP_TIMEOUT"
     assert error.message == "the server did not send 0 bytes in 0.3 s"
 
@@ -545,7 +549,7 @@ def test_certificates_are_checked(path: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_server_that_speaks_tls_byte_by_byte(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, context = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with serve({"/a.ova": path}, tls=context) as server, opened(server) as source:
+    with serve({"/a.ova": path}, tls=context) as server, opened(server, QUICK) as source:
         server.fault = lambda _, answer: setattr(answer, "body_pause", 0.02)
         assert refused_reading(source).message == f"the server did not send {BLOCK_BYTES} bytes in 0.3 s"
 
