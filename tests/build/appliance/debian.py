@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +69,20 @@ def _version(stanza: str) -> str:
     return found[1]
 
 
+@contextmanager
+def _only_here(cache: Path) -> Iterator[None]:
+    """Nobody else unpacks into `cache` meanwhile; several disks may be built at once."""
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _unpack(name: str, version: str, cache: Path) -> Path:
     folder = cache / f"{name}_{version}"
-    if folder.is_dir():
-        return folder
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+    with _only_here(cache), tempfile.TemporaryDirectory(dir=cache) as scratch:
+        if folder.is_dir():
+            return folder
         # apt would drop root's rights to download, and then may not write here.
         run("apt-get", "-o", "APT::Sandbox::User=root", "download", f"{name}={version}", cwd=Path(scratch))
         (archive,) = Path(scratch).glob("*.deb")
