@@ -19,6 +19,7 @@ from tests.build.command import command, environment, error_lines, json_of, pipe
 from tests.build.command import virt_ova as run_virt_ova
 from tests.build.disks import KIB, MIB, SECTOR, convert, qemu_img, random_disk, sparse_vmdk
 from tests.build.ova import build_ova, descriptor, manifest_for, with_manifest
+from tests.build.peak import PEAK
 from tests.build.small import is_installed, listing, small_members, small_ova
 
 MEMORY_LIMIT = 150 * MIB
@@ -27,15 +28,6 @@ USED = [0, 3, 5, 100, 200, 383, 384]
 READS_OF_STDIN = (["0", "0x0"], ["63", "0x0"])
 """Number and first argument of the system call, on x86-64 and ARM."""
 
-PEAK = """
-import sys
-from pathlib import Path
-from virt_ova.cli import main
-status = main(sys.argv[1:])
-(peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print("peak", peak, file=sys.stderr)
-sys.exit(status)
-"""
 TRUNCATED = "The file is incomplete: copy or download it again."
 
 
