@@ -94,7 +94,8 @@ def end_tpm(folder: Path) -> None:
     with suppress(OSError), connected(folder, TPM_SOCKET) as control:
         control.settimeout(_TIMEOUT_SECONDS)
         control.sendall(_SHUTDOWN)
-        control.recv(_ANSWER_BYTES)
+        while control.recv(_ANSWER_BYTES):  # its answer, then the end of the connection
+            pass
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while lock_holder(folder / TPM_FOLDER / _LOCK_FILE) is not None and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

@@ -98,7 +98,7 @@ def test_what_a_killed_install_left_of_it_is_removed(tmp_path: Path) -> None:
     target.define(WITH_TPM, {"disk1": volume}).start()
     assert len(tpm_processes(box)) == 1
     assert DirectoryTarget(tmp_path).remove(records["machine"]) is Removal.REMOVED
-    assert tpm_processes(box) == []
+    assert_tpm_ends(box)
     assert {path.name for path in box.iterdir()} == {"box-disk1.raw", "domain.xml", "run"}
     make_tpm(box)
     assert DirectoryTarget(tmp_path).remove(records["machine"]) is Removal.REMOVED
@@ -137,7 +137,7 @@ def test_in_the_background_it_ends_with_qemu(tmp_path: Path, name: str) -> None:
     domain.start()
     assert len(tpm_processes(box)) == 1
     domain.discard()
-    assert tpm_processes(box) == []
+    assert_tpm_ends(box)
 
 
 def test_it_ends_when_qemu_does_not_start(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_it_ends_when_qemu_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"^the machine 'box' does not start: .*unsupported machine type") as caught:
         domain.start()
     assert caught.value.code == "E_START"
-    assert tpm_processes(tmp_path / "box") == []
+    assert_tpm_ends(tmp_path / "box")
 
 
 def test_a_tpm_that_does_not_start_is_told(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_the_script_says_when_there_is_no_tpm(tmp_path: Path) -> None:
     done = subprocess.run([tmp_path / "box/run"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.endswith("\nrun: swtpm, which emulates the TPM of this machine, does not start\n")
-    assert tpm_processes(tmp_path / "box") == []
+    assert_tpm_ends(tmp_path / "box")
 
 
 def test_a_second_start_does_not_disturb_the_first(tmp_path: Path) -> None:
