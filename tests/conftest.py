@@ -1,10 +1,40 @@
-"""Options of the whole test suite, and a folder for its journals."""
+"""Options of the whole test suite, a folder for its journals, and what is told at its end."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.workermanage import WorkerController
+
+_TOLD = pytest.StashKey[list[tuple[str, str]]]()
+_OUTPUT = "told"
+
+
+def tell(config: pytest.Config, title: str, line: str) -> None:
+    """Print `line` under `title` when all tests have run, in this process or in the one that it works for."""
+    config.stash.setdefault(_TOLD, []).append((title, line))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what is to be told to the process that prints, where pytest-xdist runs several."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_OUTPUT] = session.config.stash.get(_TOLD, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Take what a worker of pytest-xdist hands over; one that died has nothing."""
+    for title, line in getattr(node, "workeroutput", {}).get(_OUTPUT, []):
+        tell(node.config, title, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what is to be told."""
+    for title, line in config.stash.get(_TOLD, []):
+        terminalreporter.section(title)
+        terminalreporter.line(line)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
