@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from virt_ova.package.as_vmx import describe_as_vmx
     from virt_ova.package.package import Package, PackageDisk, PackageFile, open_package
     from virt_ova.package.verify import Signer, Trust, VerifyReport
+    from virt_ova.package.writer import WrittenFile
     from virt_ova.plan.host import HostCapabilities
     from virt_ova.plan.machine import Bus, Connection, ConnectionKind, Machine
     from virt_ova.plan.options import InstallOptions, MachineStyle
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from virt_ova.policy import TrustAnchor, TrustPolicy
     from virt_ova.progress import Monitor
     from virt_ova.stories.convert import ConvertResult, convert
+    from virt_ova.stories.export import ExportedDisk, ExportOptions, ExportResult, export
     from virt_ova.stories.install import install, preflight
     from virt_ova.stories.recover import RecoveredInstall, recover
     from virt_ova.stories.result import InstalledDomain, InstalledNetwork, InstalledVolume, InstallResult
@@ -58,6 +60,7 @@ _HOMES: Final = {
     "package.as_vmx": "describe_as_vmx",
     "package.package": "Package PackageDisk PackageFile open_package",
     "package.verify": "Signer Trust VerifyReport",
+    "package.writer": "WrittenFile",
     "plan.host": "HostCapabilities",
     "plan.machine": "Bus Connection ConnectionKind Machine",
     "plan.options": "InstallOptions MachineStyle",
@@ -65,6 +68,7 @@ _HOMES: Final = {
     "policy": "TrustAnchor TrustPolicy",
     "progress": "Monitor",
     "stories.convert": "ConvertResult convert",
+    "stories.export": "ExportOptions ExportResult ExportedDisk export",
     "stories.install": "install preflight",
     "stories.recover": "RecoveredInstall recover",
     "stories.result": "InstallResult InstalledDomain InstalledNetwork InstalledVolume",
@@ -85,6 +89,9 @@ __all__ = [
     "DiskError",
     "DiskMode",
     "DiskState",
+    "ExportOptions",
+    "ExportResult",
+    "ExportedDisk",
     "Finding",
     "HostCapabilities",
     "ImageFormat",
@@ -118,9 +125,11 @@ __all__ = [
     "TrustPolicy",
     "VerifyReport",
     "VirtOvaError",
+    "WrittenFile",
     "WrittenVmx",
     "convert",
     "describe_as_vmx",
+    "export",
     "install",
     "open_package",
     "open_target",

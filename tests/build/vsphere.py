@@ -67,7 +67,7 @@ class VSphere:
     def seen(self) -> dict[str, Any]:
         """What came since `set_faults` (``Seen`` in the program)."""
         seen: dict[str, Any] = json.loads(self._request("/test/seen"))
-        seen["Uploads"], seen["Progress"] = seen["Uploads"] or [], seen["Progress"] or []
+        seen.update({each: seen[each] or [] for each in ("Uploads", "Downloads", "Progress")})
         return seen
 
     def _request(self, path: str, data: bytes | None = None) -> bytes:
@@ -80,14 +80,14 @@ class VSphere:
 
 def program() -> Path:
     """The simulator, built when it is not there or older than its source."""
-    source = _SOURCE / "main.go"
+    newest = max(source.stat().st_mtime for source in _SOURCE.glob("*.go"))
     _PROGRAM.parent.mkdir(exist_ok=True)
     with (_PROGRAM.parent / "vcsim.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _PROGRAM.exists() or _PROGRAM.stat().st_mtime < source.stat().st_mtime:
+        if not _PROGRAM.exists() or _PROGRAM.stat().st_mtime < newest:
             go = shutil.which("go")
             assert go, "go is missing; scripts/setup installs it"
-            subprocess.run([go, "build", "-o", _PROGRAM, source], env={**os.environ, **_GO}, check=True)
+            subprocess.run([go, "build", "-o", _PROGRAM, "."], cwd=_SOURCE, env={**os.environ, **_GO}, check=True)
     return _PROGRAM
 
 

@@ -68,9 +68,11 @@ class _AmountColumn(ProgressColumn):
     """Bytes done, bytes in all, and rate, in the units of all our messages."""
 
     def render(self, task: Task) -> Text:
-        """Nothing for a step without size."""
-        if not task.fields["is_sized"]:
+        """Nothing for a step in which no bytes are done."""
+        is_sized = task.fields["is_sized"]
+        if not is_sized and not task.completed:
             return Text()
         rate = task.finished_speed or task.speed
-        shown = f"{format_bytes(int(task.completed))} of {format_bytes(int(task.total or 0))}"
+        shown = format_bytes(int(task.completed))
+        shown += f" of {format_bytes(int(task.total or 0))}" if is_sized else ""
         return Text(f"{shown}, {format_bytes(int(rate))}/s" if rate else shown)

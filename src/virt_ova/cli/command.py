@@ -25,6 +25,7 @@ VERBS: Final = {
     "install": "install a package",
     "recover": "finish or undo installs that were killed",
     "convert": "write one disk to a local file",
+    "export": "write a machine of ESXi or vCenter to an OVA",
     "targets": "list where packages can be installed",
 }
 

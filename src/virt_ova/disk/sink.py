@@ -19,6 +19,7 @@ from typing import Final, Self
 from virt_ova.disk.base import Buffer
 from virt_ova.disk.direct import DirectFile
 from virt_ova.errors import SpaceError, TargetError
+from virt_ova.kernel import rename_new
 from virt_ova.paths import PATH_ERRORS, path_problem
 from virt_ova.text import printable, quoted
 from virt_ova.undo import Made, take_back
@@ -124,6 +125,23 @@ class FileSink:
             raise file_error(exc, self.path, "made durable") from exc
         finally:
             self.close()
+
+    def publish(self, path: Path) -> None:
+        """Give the finished file the name `path` in its folder, durable, if nothing has it.
+
+        Raises:
+            TargetError: something has that name (``E_EXISTS``), or the file cannot be renamed (``E_IO``).
+        """
+        try:
+            if rename_new(self.path, path):
+                self.path = path
+            else:
+                os.link(self.path, path)
+                former, self.path = self.path, path
+                former.unlink()
+            sync_directory(path.parent)
+        except PATH_ERRORS as exc:
+            raise file_error(exc, path, "given its name") from exc
 
     def close(self) -> None:
         """Release the descriptors; may be called again."""

@@ -8,6 +8,7 @@ What could make two readers see two different archives is refused (CVE-2025-6251
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 
 from virt_ova.errors import SourceError
@@ -32,6 +33,10 @@ _PREFIX = slice(345, 500)
 _POSIX_MAGIC = b"ustar\x0000"
 _GNU_MAGIC = b"ustar  \0"
 _V7_MAGIC = bytes(8)
+
+_HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
+"""name, mode, uid, gid, size, mtime, checksum, type, linkname, magic with version, uname, gname, devmajor, devminor,
+prefix."""
 
 _OCTAL = re.compile(rb" *([0-7]{1,12})[ \0]*")
 _PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
@@ -82,6 +87,23 @@ def parse_header(block: bytes) -> Header:
     if magic == _POSIX_MAGIC and (prefix := _text(block[_PREFIX])):
         name = prefix + b"/" + name
     return Header(name=name, size=_parse_size(block[_SIZE]), type=block[_TYPE])
+
+
+def make_header(name: str, size: int, *, modified: int) -> bytes:
+    """The header of a regular file: ustar, and for 8 GiB or more GNU's, which has room for the size in base-256.
+
+    Args:
+        name: ASCII, at most 100 characters.
+        size: bytes of data that follow, before padding.
+        modified: seconds since 1970.
+    """
+    is_large = size >= _OCTAL_LIMIT
+    field = b"\x80" + size.to_bytes(11, "big") if is_large else b"%011o\0" % size
+    magic = _GNU_MAGIC if is_large else _POSIX_MAGIC
+    nobody = b"%07o\0" % 0
+    block = _HEADER.pack(name.encode("ascii"), b"%07o\0" % 0o644, nobody, nobody, field, b"%011o\0" % modified,
+                         b" " * 8, REGULAR_TYPES[0], b"", magic, b"root", b"root", nobody, nobody, b"")  # fmt: skip
+    return block[: _CHECKSUM.start] + b"%06o\0 " % sum(block) + block[_CHECKSUM.stop :]
 
 
 def decode_name(raw: bytes) -> str:

@@ -15,6 +15,7 @@ from virt_ova.errors import TargetError
 from virt_ova.interrupt import held_back
 from virt_ova.paths import is_text
 from virt_ova.target.base import Driver, Target
+from virt_ova.target.exporting import Exporter, ExportingDriver
 from virt_ova.target.importing import Ask, AskingDriver, Importer
 from virt_ova.text import printable, quoted, without_secrets
 
@@ -34,6 +35,11 @@ class DriverEntry:
     schemes: tuple[str, ...]
     driver: Driver | None
     problem: str = ""
+
+    @property
+    def exports(self) -> bool:
+        """Whether machines can be exported from there."""
+        return isinstance(self.driver, ExportingDriver)
 
 
 def drivers() -> list[DriverEntry]:
@@ -55,6 +61,32 @@ def open_target(uri: str, *, pool: str | None = None, ask: Ask | None = None) ->
     Raises:
         TargetError: no driver serves the scheme or the driver cannot be used (``E_TARGET``), or the driver refuses.
     """
+    driver = _driver(uri)
+    if isinstance(driver, AskingDriver):
+        return driver.open_asking(uri, pool=pool, ask=ask)
+    return driver.open(uri, pool=pool)
+
+
+def open_exporter(uri: str, *, ask: Ask | None = None) -> Exporter:
+    """Open what `uri` names, to export from; arguments and errors as those of `open_target`.
+
+    Raises:
+        TargetError: machines cannot be exported from there (``E_NOT_SUPPORTED``).
+    """
+    driver = _driver(uri)
+    if isinstance(driver, ExportingDriver):
+        return driver.open_exporter(uri, ask=ask)
+    able = ", ".join(f"{name}:" for entry in drivers() if entry.exports for name in entry.schemes)
+    raise TargetError(
+        f"machines cannot be exported from {quoted(without_secrets(uri))}, "
+        f"expected a URI that begins with one of {able}",
+        code="E_NOT_SUPPORTED",
+        hint="Name the host with --connect; 'virt-ova targets' says from where machines can be exported.",
+    )
+
+
+def _driver(uri: str) -> Driver:
+    """The driver that serves `uri`, ready for use. Raises `TargetError` (``E_TARGET``)."""
     if not is_text(uri):
         raise TargetError(
             f"the connection URI {quoted(without_secrets(uri))} has control characters or is not UTF-8",
@@ -74,9 +106,7 @@ def open_target(uri: str, *, pool: str | None = None, ask: Ask | None = None) ->
         raise TargetError(entry.problem, code="E_TARGET", hint="Reinstall or remove the package that has this driver.")
     if missing := entry.driver.missing():
         raise TargetError(f"the driver {entry.driver.name} cannot be used: {missing}", code="E_TARGET")
-    if isinstance(entry.driver, AskingDriver):
-        return entry.driver.open_asking(uri, pool=pool, ask=ask)
-    return entry.driver.open(uri, pool=pool)
+    return entry.driver
 
 
 def scheme_of(uri: str) -> str:

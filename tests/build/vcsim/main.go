@@ -47,7 +47,8 @@ type Faults struct {
 	DeviceUrl    string // in place of the URLs of a lease
 	DeviceHost   string // host in the URLs of a lease, in place of "*"
 	Thumbprint   string // of that host
-	Warning      string // of CreateImportSpec
+	Warning      string // of CreateImportSpec and CreateDescriptor
+	Export       Export
 }
 
 // Upload is one request to a lease's URL.
@@ -58,9 +59,10 @@ type Upload struct {
 
 // Seen is what happened since the faults were set.
 type Seen struct {
-	Uploads           []Upload
-	Progress          []int32
-	Aborts, Completes int
+	Uploads                        []Upload
+	Downloads                      []Download
+	Progress                       []int32
+	Aborts, Completes, Descriptors int
 }
 
 var (
@@ -68,6 +70,7 @@ var (
 	faults  Faults
 	seen    Seen
 	leases  = map[string]*lease{}
+	number  int // of uploads, ever
 	content types.ServiceContent
 	store   = flag.String("store", "", "folder for what is uploaded; it is only hashed when there is none")
 	vcenter = flag.Bool("vcenter", false, "a vCenter; an ESXi without")
@@ -104,7 +107,8 @@ func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*method
 	if wanted.LoseAnswer {
 		panic(http.ErrAbortHandler)
 	}
-	made := &lease{*ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
+	made := &lease{HttpNfcLease: *ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
+	made.machine = made.Info.Entity
 	if wanted.KeepMachine {
 		vm := simulator.Map.Get(made.Info.Entity).(*simulator.VirtualMachine)
 		vm.DisabledMethod = append(vm.DisabledMethod, "DestroyTask")
@@ -187,7 +191,10 @@ func (a *vapp) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run()}}
 }
 
-type lease struct{ simulator.HttpNfcLease }
+type lease struct {
+	simulator.HttpNfcLease
+	machine types.ManagedObjectReference
+}
 
 func (l *lease) fail(message string) {
 	l.Error = &types.LocalizedMethodFault{Fault: &types.FileFault{File: "disk"}, LocalizedMessage: message}
@@ -360,12 +367,18 @@ func act(wanted Faults, l *lease, w http.ResponseWriter, r *http.Request) {
 }
 
 func upload(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		download(w, r)
+		return
+	}
 	mutex.Lock()
-	wanted, l, number := faults, leases[filepath.Base(filepath.Dir(r.URL.Path))], len(seen.Uploads)
+	wanted, l, place := faults, leases[filepath.Base(filepath.Dir(r.URL.Path))], len(seen.Uploads)
 	name := os.DevNull
 	if *store != "" {
 		name = filepath.Join(*store, fmt.Sprintf("upload%d", number))
 	}
+	number++
+	keep(l, name, filepath.Base(r.URL.Path))
 	file, err := os.Create(name)
 	if err != nil {
 		log.Fatal(err)
@@ -382,9 +395,9 @@ func upload(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		_ = file.Close()
 		mutex.Lock()
-		if number < len(seen.Uploads) {
-			seen.Uploads[number].Size = kept.size
-			seen.Uploads[number].Sha256 = hex.EncodeToString(kept.hash.Sum(nil))
+		if place < len(seen.Uploads) {
+			seen.Uploads[place].Size = kept.size
+			seen.Uploads[place].Sha256 = hex.EncodeToString(kept.hash.Sum(nil))
 		}
 		mutex.Unlock()
 	}()
@@ -419,6 +432,7 @@ func main() {
 	service.TLS = tlsConfig
 	service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, os.Getenv("VCSIM_PASSWORD"))}
 	service.HandleFunc("127.0.0.1/nfc/", upload)
+	service.HandleFunc("127.0.0.1/sdk", sdk(service))
 	service.HandleFunc("/test/faults", func(w http.ResponseWriter, r *http.Request) {
 		mutex.Lock()
 		defer mutex.Unlock()

@@ -7,14 +7,15 @@ from importlib.util import find_spec
 from typing import cast
 
 from virt_ova.interrupt import held_back
+from virt_ova.target.exporting import Exporter
 from virt_ova.target.importing import Ask, Importer
 
 
 class EsxDriver:
-    """Opens ESXi hosts and vCenters."""
+    """Opens ESXi hosts and vCenters, to install and to export."""
 
     name = "vsphere"
-    summary = "VMware ESXi and vCenter, through an import lease"
+    summary = "VMware ESXi and vCenter, through leases"
     example = "esx://root@esx.example/"
 
     def missing(self) -> str:
@@ -32,3 +33,9 @@ class EsxDriver:
         with held_back():
             module = import_module("virt_ova.target.esx.target")
         return cast("Importer", module.open_vsphere(uri, pool=pool, ask=ask))
+
+    def open_exporter(self, uri: str, *, ask: Ask | None) -> Exporter:
+        """Connect and log in; see `virt_ova.target.exporting.ExportingDriver`."""
+        with held_back():
+            module = import_module("virt_ova.target.esx.export")
+        return cast("Exporter", module.open_exporter(uri, ask=ask))

@@ -34,11 +34,12 @@ _CODES: Final = (
 
 _HINTS: Final = {
     "E_AUTH": "Check the user and the password; several wrong ones lock an account for some minutes.",
-    "E_SESSION": "The session was ended on the server, by a timeout or by an administrator: install again.",
-    "E_ACCESS": "The user needs the privileges to import a vApp, to allocate space and to assign a network.",
+    "E_SESSION": "The session was ended on the server, by a timeout or by an administrator: try again.",
+    "E_ACCESS": "The user needs the privileges to import a vApp, to allocate space and to assign a network; for an "
+    "export, the one to export a vApp.",
     "E_EXISTS": "Choose another name with --name.",
     "E_SPACE": "Free some space or choose another datastore with --pool.",
-    "E_CONNECT": "Check that the host is there and the network is up, then install again.",
+    "E_CONNECT": "Check that the host is there and the network is up, then try again.",
     "E_TLS": "Add ?thumbprint=SHA256 of the certificate to the URI once you know that it is the host's own.",
 }
 

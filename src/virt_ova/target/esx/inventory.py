@@ -67,6 +67,33 @@ def find_place(session: Session, *, datastore: str | None) -> Place:
         )
 
 
+def find_machine(session: Session, name: str) -> Any:  # noqa: ANN401 - pyvmomi has no types
+    """The machine `name`, in the folder that the session's address names, else anywhere on its host or cluster.
+
+    Raises:
+        TargetError: there is none, or more than one (``E_DOMAIN``); the address leads nowhere (``E_URI``).
+    """
+    address = session.address
+    with translated(f"looking for {quoted(name)}"):
+        datacenter, compute, host = _walk(session)
+        if address.folder:
+            folder = _below(session, datacenter.vmFolder, address.folder, _folders, "folder")
+            things = [each for each in folder.childEntity if isinstance(each, vim.VirtualMachine)]
+        else:
+            things = [machine for each in ([host] if host else compute.host) for machine in each.vm]
+        there = session.named(things)
+    found = [machine for machine_name, machine in there if machine_name == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        problem = f"has {len(found)} machines {quoted(name)}"
+        hint = "Name the folder of the right one: ?folder=PATH behind the URI."
+    else:
+        problem = f"has no machine {quoted(name)}, there is: {_list(each for each, _ in there)}"
+        hint = "Check the name, and the URI's path and folder."
+    raise TargetError(f"{quoted(address.uri)} {problem}", code="E_DOMAIN", hint=hint)
+
+
 def _walk(session: Session) -> tuple[Any, Any, Any]:
     """Datacenter, cluster or host with its resources, and the host when the path names one."""
     address, datacenter = session.address, session.content.rootFolder

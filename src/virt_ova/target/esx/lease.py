@@ -1,14 +1,15 @@
-"""An NFC lease: the right to send the files of a machine that is being made, for as long as somebody says so.
+"""An NFC lease: the right to send the files of a machine that is being made, or to read those of one that is there.
 
-Without a word the server takes a lease back after some minutes, and nothing of it can be resumed. So a thread of its
-own reports progress every few seconds, whatever the upload waits for; and when the server does not want to hear it any
-more, it lets the upload know.
+It lasts for as long as somebody says so: without a word the server takes it back after some minutes, and nothing of it
+can be resumed. So a thread of its own reports progress every few seconds, whatever a transfer waits for; and when the
+server does not want to hear it any more, it lets the transfer know.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,11 +17,13 @@ from pyVmomi import vim, vmodl
 
 from virt_ova.errors import TargetError
 from virt_ova.interrupt import Held
+from virt_ova.target.esx.download import Download
 from virt_ova.target.esx.errors import BROKEN_LINE, error_of, translated, words_of
 from virt_ova.target.esx.session import Session
 from virt_ova.target.esx.tls import Trust
 from virt_ova.target.esx.upload import Destination, UploadSink
 from virt_ova.text import printable, quoted
+from virt_ova.units import KIB
 
 BEAT_SECONDS: Final = 2.0
 """How often progress is reported."""
@@ -41,13 +44,13 @@ _KEEPING: Final = "keeping the lease alive"
 class Lease:
     """A lease, and the thread that keeps it alive."""
 
-    def __init__(self, session: Session, handle: Any, *, total_bytes: int) -> None:  # noqa: ANN401 - pyvmomi has no types
-        """Keep `handle`, a vim.HttpNfcLease, for `total_bytes` that will be sent; `wait` comes next."""
-        self._session, self._handle, self._total = session, handle, max(total_bytes, 1)
+    def __init__(self, session: Session, handle: Any, *, total_bytes: int = 0) -> None:  # noqa: ANN401 - pyvmomi has no types
+        """Keep `handle`, a vim.HttpNfcLease, for `total_bytes` if so many will be sent; `wait` comes next."""
+        self._session, self._handle, self._total = session, handle, total_bytes
         self._info: Any = None
         self._sent = 0
         self._failure: TargetError | None = None
-        self._uploads: list[UploadSink] = []
+        self._transfers: list[UploadSink | Download] = []
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -67,6 +70,7 @@ class Lease:
             if state != "ready":
                 raise _lease_error(self._reason() or f"its state is {printable(str(state))}")
             self._info = self._handle.info
+        self._total = self._total or (self._info.totalDiskCapacityInKB or 0) * KIB or 1
         self._thread.start()
 
     def entity(self, session: Session) -> Any:  # noqa: ANN401 - pyvmomi has no types
@@ -89,8 +93,39 @@ class Lease:
             raise _lease_error(f"it has no place for {quoted(name)} ({quoted(key)})")
         destination = self._destination(str(device.url), str(device.sslThumbprint or ""), is_disk=is_disk)
         sink = UploadSink(destination, size_bytes, name=name, sent=self._advance, alive=self.check)
-        self._uploads.append(sink)
+        self._transfers.append(sink)
         return sink
+
+    @property
+    def devices(self) -> Sequence[Any]:
+        """What has files (vim.HttpNfcLease.DeviceUrl)."""
+        return tuple(self._info.deviceUrl or ())
+
+    def open_download(self, key: str, start: int, tag: str, *, name: str) -> Download:
+        """Begin to read the file of the device `key`; `start` and `tag` as `Download.open` has them.
+
+        Raises:
+            TargetError: it would come from a place that is not known (``E_LEASE``), or as `Download.open`.
+        """
+        device = next(each for each in self.devices if each.key == key)
+        source = self._destination(str(device.url), str(device.sslThumbprint or ""), is_disk=bool(device.disk))
+        download = Download(source, name=name, received=self._advance, alive=self.check)
+        self._transfers.append(download)
+        download.open(start, tag)
+        return download
+
+    def manifest(self) -> Mapping[str, Any]:
+        """What the server says was transferred (vim.HttpNfcLease.ManifestEntry), by key; nothing when it cannot tell.
+
+        Raises:
+            TargetError: it cannot be asked.
+        """
+        with translated("asking for the digests"):
+            try:
+                entries = self._handle.HttpNfcLeaseGetManifest()
+            except (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported):
+                return {}
+        return {str(each.key): each for each in entries or ()}
 
     def target_id(self, key: str) -> str:
         """The server's file name for the file `key`."""
@@ -124,8 +159,8 @@ class Lease:
     def stop(self) -> None:
         """Keep it alive no longer."""
         self._is_over.set()
-        for upload in self._uploads:
-            upload.close()
+        for each in self._transfers:
+            each.close()
         if self._thread.ident is not None:
             self._thread.join(_JOIN_SECONDS)
 
@@ -160,8 +195,8 @@ class Lease:
         if not self._is_over.is_set():
             self._failure = self._failure or failure
             self._is_over.set()
-            for upload in self._uploads:
-                upload.break_off()
+            for each in self._transfers:
+                each.break_off()
 
     def _reason(self) -> str:
         """What the server says went wrong; empty when it says nothing."""
@@ -215,5 +250,5 @@ def _lease_error(reason: str) -> TargetError:
     return TargetError(
         f"the lease cannot be used: {reason or 'the server does not say why'}",
         code="E_LEASE",
-        hint="Install again; if it fails in the same place, look at the events of the host or vCenter.",
+        hint="Try again; if it fails in the same place, look at the events of the host or vCenter.",
     )

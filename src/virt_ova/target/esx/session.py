@@ -82,20 +82,24 @@ class Session:
         return type(thing)(thing._GetMoId(), self._stub)  # noqa: SLF001 - pyvmomi's word for a public thing
 
     def names_of(self, things: Sequence[Any]) -> dict[str, Any]:
-        """Managed entities by their names, as people see them, by one question; of two with one name, the first.
+        """Managed entities by their names; of two with one name, the first. Raises as `named`."""
+        return dict(reversed(self.named(things)))
+
+    def named(self, things: Sequence[Any]) -> list[tuple[str, Any]]:
+        """Managed entities, each with its name as people see it, by one question.
 
         Raises:
             vmodl.MethodFault: they cannot be asked for.
         """
         if not things:
-            return {}
+            return []
         collector = vmodl.query.PropertyCollector
         wanted = collector.FilterSpec(
             objectSet=[collector.ObjectSpec(obj=thing) for thing in things],
             propSet=[collector.PropertySpec(type=vim.ManagedEntity, pathSet=["name"])],
         )
         found = self.content.propertyCollector.RetrieveContents([wanted])
-        return {shown_name(each.propSet[0].val): each.obj for each in reversed(found) if each.propSet}
+        return [(shown_name(each.propSet[0].val), each.obj) for each in found if each.propSet]
 
     def child(self, folder: Any, name: str) -> Any:  # noqa: ANN401 - pyvmomi has no types
         """What has that name in a folder; None when there is no such thing. Raises `vmodl.MethodFault`."""

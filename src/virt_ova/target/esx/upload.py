@@ -20,15 +20,16 @@ from virt_ova.units import MIB
 STALL_SECONDS: Final = 300.0
 """How long a host may take no byte, or give no answer; its lease lasts as long without us."""
 
+DISK_TYPE: Final = "application/x-vnd.vmware-streamVmdk"
+
 _LAST_WORDS_SECONDS: Final = 5.0
 _ZEROS: Final = bytes(MIB)
 _DONE: Final = range(200, 300)
-_DISK_TYPE: Final = "application/x-vnd.vmware-streamVmdk"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
-    """Where a file goes.
+    """Where a file goes, or comes from.
 
     Attributes:
         url: of the lease.
@@ -39,6 +40,17 @@ class Destination:
     url: str
     trust: Trust
     is_disk: bool
+
+    @property
+    def path(self) -> str:
+        """What is asked for there."""
+        parts = urlsplit(self.url)
+        return parts.path + (f"?{parts.query}" if parts.query else "")
+
+    def connection(self) -> PinnedConnection:
+        """A connection that is still to be opened."""
+        parts = urlsplit(self.url)
+        return PinnedConnection(parts.hostname or "", parts.port or 443, trust=self.trust, timeout=STALL_SECONDS)
 
 
 class UploadSink:
@@ -132,23 +144,21 @@ class UploadSink:
         if self._connection:
             return self._connection
         self._alive()
-        parts = urlsplit(self._destination.url)
-        connection = PinnedConnection(
-            parts.hostname or "", parts.port or 443, trust=self._destination.trust, timeout=STALL_SECONDS
-        )
+        connection = self._destination.connection()
         try:
             connection.connect()
             with self._lock:
                 self._connection = connection
-            self._put_header(connection, parts.path + (f"?{parts.query}" if parts.query else ""))
+            self._put_header(connection)
         except BROKEN_LINE as exc:
             raise self._lost(exc) from exc
         return connection
 
-    def _put_header(self, connection: PinnedConnection, path: str) -> None:
-        connection.putrequest("POST" if self._destination.is_disk else "PUT", path, skip_accept_encoding=True)
+    def _put_header(self, connection: PinnedConnection) -> None:
+        method = "POST" if self._destination.is_disk else "PUT"
+        connection.putrequest(method, self._destination.path, skip_accept_encoding=True)
         if self._destination.is_disk:
-            connection.putheader("Content-Type", _DISK_TYPE)
+            connection.putheader("Content-Type", DISK_TYPE)
         else:
             connection.putheader("Overwrite", "t")
         connection.putheader("Content-Length", str(self._size))
@@ -162,7 +172,7 @@ class UploadSink:
                 f"the host took no byte of {quoted(self._name)} for {STALL_SECONDS:.0f} s, "
                 f"after {self._position} of {self._size}",
                 code="E_CONNECT",
-                hint="Look at the load of the host and its datastore, then install again.",
+                hint="Look at the load of the host and its datastore, then try again.",
             )
         connection = self._connection
         if connection and connection.sock and not self._is_broken:
