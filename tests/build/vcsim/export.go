@@ -163,6 +163,8 @@ func filesOf(vm *simulator.VirtualMachine) []file {
 	return found
 }
 
+const piece = 64 << 10
+
 // download sends the stored bytes of a file of a lease.
 func download(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(r.URL.Path, "/")
@@ -178,33 +180,39 @@ func download(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := parts[len(parts)-1]
-	data, err := ioutil.ReadFile(stored[l.Info.Entity.Value+"/"+name])
+	file, err := os.Open(stored[l.Info.Entity.Value+"/"+name])
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
+	defer file.Close()
+	info, _ := file.Stat()
 	if wanted.Export.Tagged {
 		w.Header().Set("ETag", fmt.Sprintf(`"%d"`, number))
 	}
-	sum := sha1.Sum(data)
-	start := resumeAt(wanted.Export, r, int64(len(data)))
+	start, end := resumeAt(wanted.Export, r, info.Size()), info.Size()
 	if start < 0 {
 		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 		return
 	}
-	frame(w, wanted.Export, start, int64(len(data)))
-	end := int64(len(data))
+	frame(w, wanted.Export, start, end)
 	isBroken := wanted.Action != "" && (wanted.Export.Cuts == 0 || number <= wanted.Export.Cuts)
 	if isBroken {
 		end = end * wanted.At / 100
 	}
-	for at := start; at < end; at += 64 << 10 {
+	sum := sha1.New()
+	for at := start; at < end; at += piece {
 		time.Sleep(time.Duration(wanted.PauseMs) * time.Millisecond)
-		stop := at + 64<<10
-		if stop > end {
-			stop = end
+		size := end - at
+		if size > piece {
+			size = piece
 		}
-		n, _ := w.Write(data[at:stop])
+		data := make([]byte, size)
+		_, _ = file.ReadAt(data, at)
+		n, _ := w.Write(data)
+		if wanted.Export.Digests != "" {
+			_, _ = sum.Write(data)
+		}
 		mutex.Lock()
 		if number <= len(seen.Downloads) {
 			seen.Downloads[number-1].Size += int64(n)
@@ -216,7 +224,7 @@ func download(w http.ResponseWriter, r *http.Request) {
 		breakOff(wanted, l, r)
 	}
 	entry := types.HttpNfcLeaseManifestEntry{
-		Key: key(l, name), Sha1: hex.EncodeToString(sum[:]), Size: int64(len(data)), Disk: true,
+		Key: key(l, name), Sha1: hex.EncodeToString(sum.Sum(nil)), Size: info.Size(), Disk: true,
 	}
 	if wanted.Export.Digests == "bad" {
 		entry.Sha1 = strings.Repeat("0", 40)
@@ -430,12 +438,14 @@ func capacityInKB(name string) int64 {
 }
 
 func describeDevices(told *machine, vm *simulator.VirtualMachine, places map[string]int) {
+	used := map[int32]bool{}
 	for _, each := range filesOf(vm) {
 		place, isThere := places[each.key]
 		device := each.device.GetVirtualDevice()
 		if !isThere || device.UnitNumber == nil {
 			continue
 		}
+		used[device.ControllerKey] = true
 		made := part{Key: device.Key, Parent: device.ControllerKey, Unit: *device.UnitNumber, File: place}
 		if each.isDisk {
 			made.Capacity = capacityInKB(stored[vm.Self.Value+"/"+each.name])
@@ -446,6 +456,9 @@ func describeDevices(told *machine, vm *simulator.VirtualMachine, places map[str
 	}
 	for _, each := range vm.Config.Hardware.Device {
 		key := each.GetVirtualDevice().Key
+		if _, isCard := each.(types.BaseVirtualEthernetCard); !isCard && !used[key] {
+			continue
+		}
 		switch each.(type) {
 		case *types.VirtualIDEController:
 			told.Controllers = append(told.Controllers, part{Key: key, Type: 5})

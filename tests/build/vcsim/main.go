@@ -432,6 +432,7 @@ func main() {
 	service.TLS = tlsConfig
 	service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, os.Getenv("VCSIM_PASSWORD"))}
 	service.HandleFunc("127.0.0.1/nfc/", upload)
+	service.HandleFunc("localhost/nfc/", upload)
 	service.HandleFunc("127.0.0.1/sdk", sdk(service))
 	service.HandleFunc("/test/faults", func(w http.ResponseWriter, r *http.Request) {
 		mutex.Lock()

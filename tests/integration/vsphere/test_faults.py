@@ -21,10 +21,10 @@ from virt_ova import InstallOptions, TargetError
 from virt_ova.target.esx import lease, upload
 
 WEB = InstallOptions(name="web")
-AGAIN = "Check that the host is there and the network is up, then install again."
+AGAIN = "Check that the host is there and the network is up, then try again."
 LOOK = "Look at the host's log (hostd.log, vpxd.log) for the reason; 503 mostly means that it is busy."
-LEASE = "Install again; if it fails in the same place, look at the events of the host or vCenter."
-SESSION = "The session was ended on the server, by a timeout or by an administrator: install again."
+LEASE = "Try again; if it fails in the same place, look at the events of the host or vCenter."
+SESSION = "The session was ended on the server, by a timeout or by an administrator: try again."
 
 
 def random_package(folder: Path, grains: int) -> Path:
@@ -117,7 +117,7 @@ def test_a_server_that_takes_no_more(package: Path, esx: VSphere, monkeypatch: p
     error = failure(package, esx)
     assert error.code == "E_CONNECT"
     assert error.message.startswith("the host took no byte of 'd.vmdk' for 1 s, after ")
-    assert error.hint == "Look at the load of the host and its datastore, then install again."
+    assert error.hint == "Look at the load of the host and its datastore, then try again."
 
 
 def test_a_slow_server_hears_of_progress_all_the_time(package: Path, esx: VSphere) -> None:

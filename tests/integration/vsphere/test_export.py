@@ -1,0 +1,462 @@
+"""Exports from a simulated ESXi and vCenter: a machine that was installed comes back, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import virt_ova
+from tests.build.command import command, environment, error_lines, json_of
+from tests.build.command import virt_ova as run
+from tests.build.ova import build_ova, with_manifest
+from tests.build.small import CAPACITY, listing, small_members, small_ova, small_vmdk
+from tests.build.vsphere import VSphere, thumbprint
+from tests.integration.vsphere.conftest import looked_into, machine_of, uploads
+from tests.integration.vsphere.test_faults import LEASE, SESSION, random_package
+from tests.integration.vsphere.test_install import ISO, with_iso
+from virt_ova import ExportOptions, InstallOptions, TargetError, VirtOvaError
+from virt_ova.stories import export as story
+from virt_ova.target.esx import download
+
+WEB = InstallOptions(name="web")
+ONCE_MORE = "Export the machine again; if it fails in the same place, look at the events of the host or vCenter."
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer that broke off is tried again at once."""
+    monkeypatch.setattr(story, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where the package goes: into a folder of its own."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "web.ova"
+
+
+def members(package: Path) -> dict[str, bytes]:
+    """What Python's tarfile finds, in order."""
+    with tarfile.open(package, "r:") as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
+
+
+def child(folder: Any, name: str) -> Any:  # noqa: ANN401 - pyvmomi has no types
+    """What has that name in a folder of the simulator."""
+    return next(each for each in folder.childEntity if each.name == name)
+
+
+def failure(vsphere: VSphere, out: Path, options: ExportOptions | None = None) -> VirtOvaError:
+    """The error of an export, which left nothing here, and the machine to others."""
+    with pytest.raises(VirtOvaError) as caught:
+        virt_ova.export(vsphere.uri(), "web", out, options=options)
+    assert listing(out.parent) == []
+    return caught.value
+
+
+def test_what_was_installed_comes_back(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova", 2), vsphere.uri(), options=WEB)
+    result = virt_ova.export(vsphere.uri(), "web", out)
+    assert listing(out.parent) == ["web.ova"]
+    found = members(out)
+    assert list(found) == ["web.ovf", "web.mf", "web-disk1.vmdk", "web-disk2.vmdk"]
+    assert [found["web-disk1.vmdk"], found["web-disk2.vmdk"]] == [small_vmdk(1), small_vmdk(2)]
+    digests = {name: hashlib.sha256(found[name]).hexdigest() for name in found if name != "web.mf"}
+    assert found["web.mf"].decode() == "".join(f"SHA256({name})= {digest}\n" for name, digest in digests.items())
+    assert {each.name: each.digests["SHA256"] for each in result.files} == digests
+    assert (result.path, result.size_bytes, result.findings) == (out, out.stat().st_size, ())
+    assert vsphere.seen()["Completes"] == 2
+    with virt_ova.open_package(out) as package:
+        assert package.verify().trust == "digests"
+        assert package.findings == ()
+        assert [file.size_bytes for file in package.envelope.files] == [len(small_vmdk())] * 2
+        assert [(each.id, each.file_name, each.file_size, each.capacity_bytes) for each in package.disks] == [
+            (each.id, each.file_name, each.file_size, each.capacity_bytes) for each in result.disks
+        ]
+    listed = subprocess.run(["tar", "-tf", out], check=True, capture_output=True, text=True)
+    assert (listed.stdout.split(), listed.stderr) == (list(found), "")
+
+
+def test_what_came_back_can_be_installed_again(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova", 2), vsphere.uri(), options=WEB)
+    virt_ova.export(vsphere.uri(), "web", out)
+    vsphere.set_faults()
+    virt_ova.install(out, vsphere.uri(), options=InstallOptions(name="web2"))
+    assert uploads(vsphere) == [("POST", small_vmdk(1)), ("POST", small_vmdk(2))]
+    first, second = (machine_of(vsphere, name)[0] for name in ("web", "web2"))
+    assert (first.hardware.numCPU, first.hardware.memoryMB) == (second.hardware.numCPU, second.hardware.memoryMB)
+    assert (first.guestId, first.version) == (second.guestId, second.version)
+    assert [type(each) for each in first.hardware.device] == [type(each) for each in second.hardware.device]
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_a_cd_comes_along_or_not(tmp_path: Path, esx: VSphere, out: Path, *, images: bool) -> None:
+    package = build_ova(tmp_path / "a.ova", with_manifest(with_iso(small_members())))
+    virt_ova.install(package, esx.uri(), options=WEB)
+    virt_ova.export(esx.uri(), "web", out, options=ExportOptions(images=images))
+    files = {name: data for name, data in members(out).items() if not name.endswith((".ovf", ".mf"))}
+    assert files == {"web-disk1.vmdk": small_vmdk(), **({"web-file1.iso": ISO} if images else {})}
+    virt_ova.install(out, esx.uri(), options=InstallOptions(name="web2"))
+
+
+def test_the_command_line_tells_what_it_did(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    esx.set_faults(Warning="The device is not exported.\n", Export={"Sizes": True})
+    done = run("export", "web", out, "-c", esx.uri(), "--algorithm", "sha1")
+    assert done.returncode == 0, done.stderr
+    text = members(out)["web.ovf"]
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith(f"Wrote {out}: machine web, 81.0 KiB, in ")
+    assert rest == [
+        "  web.ovf         7.5 KiB",
+        "  web-disk1.vmdk  70.5 KiB  disk of 4.0 MiB",
+        "manifest: SHA1, 2 files",
+        f"  warning: esx://root@{esx.address}/: The device is not exported [EXPORT_WARNING]",
+    ]
+    assert "\nReading web-disk1.vmdk (70.5 KiB)\n" in done.stderr
+    assert members(out)["web.mf"].startswith(b"SHA1(web.ovf)= " + hashlib.sha1(text).hexdigest().encode())  # noqa: S324
+    document = json_of(run("export", "web", out.with_name("b.ova"), "-c", esx.uri(), "--json"))
+    assert document.pop("elapsed_seconds") > 0
+    assert document["files"].pop(0)["name"] == "web.ovf"
+    digest = hashlib.sha256(small_vmdk()).hexdigest()
+    assert document == {
+        "machine": "web",
+        "path": str(out.with_name("b.ova")),
+        "size_bytes": out.stat().st_size,
+        "trust": "digests",
+        "manifest": {"algorithm": "SHA256", "entries": 2},
+        "files": [{"name": "web-disk1.vmdk", "size": len(small_vmdk()), "digest": digest}],
+        "disks": [
+            {
+                "id": "vmdisk0",
+                "file_name": "web-disk1.vmdk",
+                "file_size": len(small_vmdk()),
+                "capacity_bytes": CAPACITY,
+            }
+        ],
+        "findings": [
+            {
+                "code": "EXPORT_WARNING",
+                "severity": "warning",
+                "message": "The device is not exported",
+                "where": f"esx://root@{esx.address}/",
+            }
+        ],
+    }
+    again = run("export", "web", out, "-c", esx.uri())
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == error_lines(
+        "E_EXISTS", f"'{out}' exists already", "Choose another name, or remove what is there."
+    )
+    assert listing(out.parent) == ["b.ova", "web.ova"]
+
+
+def test_a_machine_that_runs_is_refused(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=InstallOptions(name="web", start=True))
+    error = failure(vsphere, out)
+    assert (error.code, error.message, error.hint) == (
+        "E_RUNNING",
+        "the machine 'web' is powered on, expected powered off",
+        "Shut it down, or clone it and export the clone.",
+    )
+
+
+def test_a_machine_that_is_not_there(vsphere: VSphere, out: Path) -> None:
+    error = failure(vsphere, out)
+    uri = vsphere.uri().partition("?")[0]
+    assert (error.code, error.hint) == ("E_DOMAIN", "Check the name, and the URI's path and folder.")
+    assert error.message.startswith(f"'{uri}' has no machine 'web', there is: '")
+
+
+def test_of_two_machines_with_one_name_the_folder_tells(tmp_path: Path, vcenter: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vcenter.uri(), options=WEB)
+    with looked_into(vcenter) as folder:
+        folder.CreateFolder("Prod")
+    inside = f"thumbprint={vcenter.thumbprint}&folder=Prod"
+    virt_ova.install(small_ova(tmp_path / "b.ova", 2), vcenter.uri(inside), options=InstallOptions(name="web2"))
+    try:
+        with looked_into(vcenter) as folder:
+            child(child(folder, "Prod"), "web2").Rename_Task("web")
+        error = failure(vcenter, out)
+        assert (error.code, error.hint) == (
+            "E_DOMAIN",
+            "Name the folder of the right one: ?folder=PATH behind the URI.",
+        )
+        assert error.message == f"'{vcenter.uri().partition('?')[0]}' has 2 machines 'web'"
+        assert len(virt_ova.export(vcenter.uri(inside), "web", out).disks) == 2
+    finally:
+        with looked_into(vcenter) as folder:
+            child(child(folder, "Prod"), "web").Destroy_Task()
+            child(folder, "Prod").Destroy_Task()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("web.ovf", ExportOptions(), "found the output '{}', expected a file whose name ends in .ova"),
+        (
+            "web.ova",
+            ExportOptions(algorithm="MD5"),
+            "found the algorithm 'MD5', expected one of SHA256, SHA1, SHA512",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_first(out: Path, name: str, options: ExportOptions, message: str) -> None:
+    with pytest.raises(VirtOvaError) as caught:
+        virt_ova.export("esx://127.0.0.1:1/", "web", out.with_name(name), options=options)
+    assert (caught.value.code, caught.value.message) == ("E_OPTION", message.format(out.with_name(name)))
+
+
+def test_what_was_cut_begins_again(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    package = random_package(tmp_path, 60)
+    virt_ova.install(package, vsphere.uri(), options=WEB)
+    for number, (percent, framing) in enumerate([(0, ""), (50, ""), (100, ""), (50, "length")]):
+        vsphere.set_faults(Action="cut", At=percent, Export={"Cuts": 2, "Framing": framing})
+        path = out.with_name(f"{number}.ova")
+        virt_ova.export(vsphere.uri(), "web", path)
+        assert members(path)["web-disk1.vmdk"] == members(package)["d.vmdk"]
+        assert virt_ova.open_package(path).verify().trust == "digests"
+        seen = vsphere.seen()
+        assert (len(seen["Downloads"]), seen["Completes"], seen["Aborts"]) == (3, 1, 0)
+
+
+def test_what_was_cut_goes_on_where_the_server_can(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    package = random_package(tmp_path, 60)
+    disk = members(package)["d.vmdk"]
+    virt_ova.install(package, vsphere.uri(), options=WEB)
+    vsphere.set_faults(Action="cut", At=80, Export={"Cuts": 1, "Ranges": True, "Digests": "bad"})
+    result = virt_ova.export(vsphere.uri(), "web", out)
+    assert members(out)["web-disk1.vmdk"] == disk
+    assert result.files[1].digests["SHA256"] == hashlib.sha256(disk).hexdigest()
+    first, second = vsphere.seen()["Downloads"]
+    begun = int(second["Range"].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < begun <= first["Size"]
+    assert second["Size"] == len(disk) - begun
+
+
+@pytest.mark.parametrize("export", [{"Tagged": True}, {"At": 100}], ids=["changed", "nothing behind"])
+def test_what_cannot_go_on_begins_again(tmp_path: Path, esx: VSphere, out: Path, export: dict[str, object]) -> None:
+    """A server that has other bytes by now sends all of them; and one may be cut between the last byte and the end."""
+    package = random_package(tmp_path, 60)
+    virt_ova.install(package, esx.uri(), options=WEB)
+    percent = export.pop("At", 60)
+    esx.set_faults(Action="cut", At=percent, Export={"Cuts": 1, "Ranges": True, **export})
+    virt_ova.export(esx.uri(), "web", out)
+    assert members(out)["web-disk1.vmdk"] == members(package)["d.vmdk"]
+
+
+def test_what_is_cut_time_and_again_is_given_up(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(random_package(tmp_path, 60), vsphere.uri(), options=WEB)
+    vsphere.set_faults(Action="cut", At=50)
+    error = failure(vsphere, out)
+    assert (error.code, error.hint) == (
+        "E_CONNECT",
+        "Look at the network between here and the host, then export the machine again.",
+    )
+    assert error.message.startswith("reading 'web-disk1.vmdk', at byte ")
+    assert error.message.endswith("; that was attempt 5 of 5")
+    seen = vsphere.seen()
+    assert (len(seen["Downloads"]), seen["Completes"], seen["Aborts"]) == (5, 0, 1)
+
+
+def test_a_disk_whose_end_nobody_tells_must_be_whole(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    package = random_package(tmp_path, 60)
+    virt_ova.install(package, esx.uri(), options=WEB)
+    esx.set_faults(Export={"Framing": "close"})
+    virt_ova.export(esx.uri(), "web", out)
+    assert members(out)["web-disk1.vmdk"] == members(package)["d.vmdk"]
+    out.unlink()
+    esx.set_faults(Action="cut", At=50, Export={"Framing": "close"})
+    error = failure(esx, out)
+    assert (error.code, error.hint) == ("E_EXPORT", ONCE_MORE)
+    assert error.message.startswith("what the server gives is no package that can be read: web")
+    assert ".part" not in error.message
+
+
+def test_a_server_that_sends_no_more(tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virt_ova.target.esx.upload.STALL_SECONDS", 0.3)
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    esx.set_faults(Action="stall", At=50, Export={"Cuts": 1})
+    virt_ova.export(esx.uri(), "web", out)
+    out.unlink()
+    esx.set_faults(Action="stall", At=50)
+    error = failure(esx, out)
+    assert error.code == "E_CONNECT"
+    assert error.message == ("the host sent no byte of 'web-disk1.vmdk' for 0 s, after 0; that was attempt 5 of 5")
+
+
+def test_a_lease_that_the_server_takes_back(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+    vsphere.set_faults(Action="lease-error", At=50)
+    error = failure(vsphere, out)
+    assert (error.code, error.message, error.hint) == (
+        "E_LEASE",
+        "the lease cannot be used: no space left on the datastore",
+        LEASE,
+    )
+    assert len(vsphere.seen()["Downloads"]) == 1
+
+
+def test_a_session_that_ends(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+    vsphere.set_faults(Action="expire", At=100)
+    error = failure(vsphere, out)
+    assert (error.code, error.hint) == ("E_SESSION", SESSION)
+
+
+def test_a_server_that_does_not_agree_in_the_end(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+    vsphere.set_faults(Complete="The disk was not read.")
+    error = failure(vsphere, out)
+    assert (error.code, error.message) == ("E_VSPHERE", "completing the lease failed: The disk was not read")
+
+
+def test_a_file_that_the_host_does_not_give(esx: VSphere, out: Path) -> None:
+    """The simulator's own machines have no stored bytes."""
+    with looked_into(esx) as folder:
+        machine = folder.childEntity[0]
+        machine.PowerOffVM_Task()
+        name = machine.name
+    with pytest.raises(TargetError) as caught:
+        virt_ova.export(esx.uri(), name, out)
+    assert caught.value.code == "E_DOWNLOAD"
+    assert caught.value.message == f"the host does not give '{name}-disk1.vmdk': 404 Not Found"
+    assert listing(out.parent) == []
+
+
+def test_the_servers_digests_are_compared(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+    vsphere.set_faults(Export={"Digests": "bad"})
+    error = failure(vsphere, out)
+    found = hashlib.sha1(small_vmdk()).hexdigest()  # noqa: S324
+    assert (error.code, error.message, error.hint) == (
+        "E_EXPORT",
+        f"the SHA1 of 'web-disk1.vmdk' is {found}, expected {'0' * 40} as the server says",
+        "The file was damaged on its way: export the machine again.",
+    )
+    vsphere.set_faults(Export={"Digests": "good"})
+    virt_ova.export(vsphere.uri(), "web", out)
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ({"Nothing": True, "Error": "No way."}, "the server cannot describe 'web': No way"),
+        ({"Nothing": True}, "the server cannot describe 'web': it does not say why"),
+        (
+            {"Invent": True},
+            "what the server gives is no package that can be read: the descriptor names the file 'other.vmdk', ",
+        ),
+        ({"GrowBytes": 9000}, "the descriptor has 12"),
+    ],
+    ids=["refused", "silent", "other file", "grown"],
+)
+def test_a_descriptor_that_cannot_be_used(
+    tmp_path: Path, esx: VSphere, out: Path, faults: dict[str, object], message: str
+) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    esx.set_faults(Export=faults)
+    error = failure(esx, out)
+    assert error.code == "E_EXPORT"
+    assert error.message.startswith(message)
+    assert esx.seen()["Aborts"] == 1
+
+
+def test_a_descriptor_that_grows_a_little_fits(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    esx.set_faults(Export={"GrowBytes": 3000})
+    virt_ova.export(esx.uri(), "web", out)
+    assert virt_ova.open_package(out).verify().trust == "digests"
+
+
+def test_what_the_server_remarks_and_leaves_out_is_told(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    package = build_ova(tmp_path / "a.ova", with_manifest(with_iso(small_members(2))))
+    virt_ova.install(package, esx.uri(), options=WEB)
+    esx.set_faults(Export={"Error": "A device is not supported.", "Forget": "disk1.vmdk"})
+    result = virt_ova.export(esx.uri(), "web", out)
+    assert [(each.code, each.severity, each.message) for each in result.findings] == [
+        ("EXPORT_ERROR", "error", "A device is not supported"),
+        (
+            "EXPORT_LEFT",
+            "warning",
+            "the server's descriptor does not name the file 'web-disk1.vmdk', which is left out",
+        ),
+    ]
+    assert list(members(out)) == ["web.ovf", "web.mf", "web-disk2.vmdk", "web-file1.iso"]
+
+
+def test_ctrl_c_while_a_file_is_read(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+    vsphere.set_faults(Action="stall", At=50)
+    words = command("export", "web", out, "-c", vsphere.uri())
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as done:
+        while not vsphere.seen()["Downloads"]:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        sent = time.monotonic()
+        done.send_signal(signal.SIGINT)
+        _, err = done.communicate(timeout=30)
+    assert done.returncode == 130
+    assert time.monotonic() - sent < 5
+    assert "Removed lease on machine web\n" in err
+    assert err.endswith("virt-ova: error: stopped by SIGINT [E_INTERRUPTED]\n")
+    assert listing(out.parent) == []
+    assert vsphere.seen()["Aborts"] == 1
+
+
+def test_a_slow_server_hears_of_progress_all_the_time(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    virt_ova.install(random_package(tmp_path, 20), esx.uri(), options=WEB)
+    esx.set_faults(PauseMs=50)
+    virt_ova.export(esx.uri(), "web", out)
+    beats = esx.seen()["Progress"]
+    assert len(beats) >= 3
+    assert beats == sorted(beats)
+
+
+def test_a_lease_that_leads_elsewhere(tmp_path: Path, esx: VSphere, vcenter: VSphere, out: Path) -> None:
+    for each in (esx, vcenter):
+        virt_ova.install(small_ova(tmp_path / f"{each.address}.ova"), each.uri(), options=WEB)
+    esx.set_faults(DeviceHost="198.51.100.7")
+    error = failure(esx, out)
+    assert error.code == "E_LEASE"
+    assert error.message.startswith("the lease cannot be used: it leads to 'https://198.51.100.7/nfc/")
+    elsewhere = vcenter.address.replace("127.0.0.1", "localhost")
+    vcenter.set_faults(DeviceHost=elsewhere, Thumbprint=":".join(["00"] * 20))
+    error = failure(vcenter, out)
+    assert error.code == "E_TLS"
+    assert error.message.startswith("reading 'web-disk1.vmdk', at byte 0, failed: its certificate has the SHA1 ")
+    vcenter.set_faults(DeviceHost=elsewhere, Thumbprint=thumbprint(vcenter.certificate, "sha1"))
+    virt_ova.export(vcenter.uri(), "web", out)
+
+
+def test_a_name_that_comes_to_be_meanwhile_is_not_replaced(
+    tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    monkeypatch.setattr(os.path, "lexists", lambda _path: False)
+    out.write_text("mine")
+    with pytest.raises(TargetError, match=r" exists already$") as caught:
+        virt_ova.export(esx.uri(), "web", out)
+    assert caught.value.code == "E_EXISTS"
+    assert (listing(out.parent), out.read_text()) == (["web.ova"], "mine")
+
+
+def test_from_libvirt_is_refused(out: Path) -> None:
+    done = run("export", "web", out, "-c", "qemu:///system", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "E_NOT_SUPPORTED"
+    assert done.stderr == error_lines(
+        "E_NOT_SUPPORTED",
+        "machines cannot be exported from 'qemu:///system', expected a URI that begins with one of esx:, vpx:",
+        "Name the host with --connect; 'virt-ova targets' says from where machines can be exported.",
+    )
