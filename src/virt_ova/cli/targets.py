@@ -41,11 +41,12 @@ def _here(document: dict[str, Any]) -> str:
         return f"cannot be used: {document['problem']}"
     if document["unreachable"]:
         return f"installed, but {document['uri']} cannot be opened: {document['unreachable']}"
+    export = "can export" if document["exports"] else "cannot export"
     if not document["uri"]:
-        return f"ready for a host that --connect names, as {document['example']}"
+        return f"ready for a host that --connect names, as {document['example']}; {export}"
     machines = f", runs {' or '.join(document['virt_types'])}" if document["virt_types"] else ""
     secure = " (secure boot)" if document["secure_boot"] else ""
-    return f"ready{machines}, boots {' or '.join(document['firmware'])}{secure}"
+    return f"ready{machines}, boots {' or '.join(document['firmware'])}{secure}; {export}"
 
 
 def _document(entry: DriverEntry) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def _document(entry: DriverEntry) -> dict[str, Any]:
         "virt_types": list(host.virt_types),
         "firmware": sorted(host.firmware),
         "secure_boot": host.secure_boot,
+        "exports": entry.exports,
     }
 
 
