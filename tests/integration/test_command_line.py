@@ -264,7 +264,11 @@ class TestOutput:
         folder, vsphere, libvirt = documents
         assert (vsphere["name"], vsphere["schemes"], vsphere["problem"]) == ("vsphere", ["esx", "vpx"], "")
         assert (vsphere["uri"], vsphere["unreachable"]) == ("", "")
-        assert "\n  here  ready for a host that --connect names, as esx://root@esx.example/\n" in done.stdout
+        assert (
+            "\n  here  ready for a host that --connect names, as esx://root@esx.example/; can export\n" in done.stdout
+        )
+        assert "; cannot export\n" in done.stdout
+        assert [each["exports"] for each in documents] == [False, True, False]
         assert (folder["name"], folder["schemes"], folder["problem"]) == ("dir", ["dir"], "")
         assert folder["virt_types"] == ["qemu"]
         assert (libvirt["name"], libvirt["schemes"]) == ("libvirt", ["qemu", "test", "xen"])

@@ -27,6 +27,7 @@ from virt_ova import ExportOptions, InstallOptions, TargetError, VirtOvaError
 from virt_ova.stories import export as story
 from virt_ova.target.esx import download
 
+JSON_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "json.md"
 WEB = InstallOptions(name="web")
 ONCE_MORE = "Export the machine again; if it fails in the same place, look at the events of the host or vCenter."
 
@@ -125,6 +126,8 @@ def test_the_command_line_tells_what_it_did(tmp_path: Path, esx: VSphere, out: P
     assert "\nReading web-disk1.vmdk (70.5 KiB)\n" in done.stderr
     assert members(out)["web.mf"].startswith(b"SHA1(web.ovf)= " + hashlib.sha1(text).hexdigest().encode())  # noqa: S324
     document = json_of(run("export", "web", out.with_name("b.ova"), "-c", esx.uri(), "--json"))
+    section = JSON_PAGE.read_text().partition("\n## export\n")[2].partition("\n## ")[0]
+    assert [key for key in (*document, *document["files"][0], *document["disks"][0]) if f"`{key}`" not in section] == []
     assert document.pop("elapsed_seconds") > 0
     assert document["files"].pop(0)["name"] == "web.ovf"
     digest = hashlib.sha256(small_vmdk()).hexdigest()

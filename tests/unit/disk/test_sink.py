@@ -207,3 +207,23 @@ def test_a_mode_that_cannot_be_given(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"^'.*/image' could not be given its mode: Bad file descriptor$") as caught:
         sink.set_mode(0o700)
     assert caught.value.code == "E_IO"
+
+
+@pytest.mark.parametrize("renames", [True, False])
+def test_a_finished_file_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, renames: bool) -> None:
+    """Also where the file system cannot rename without replacing."""
+    if not renames:
+        monkeypatch.setattr("virt_ova.disk.sink.rename_new", lambda _old, _new: False)
+    for name in ("a", "b"):
+        sink = FileSink.create(tmp_path / f"{name}.part")
+        sink.write_at(0, [name.encode()])
+        sink.finish(1)
+        if name == "a":
+            sink.publish(tmp_path / "file")
+            assert sink.is_present()
+            continue
+        with pytest.raises(TargetError) as caught:
+            sink.publish(tmp_path / "file")
+        assert (caught.value.code, caught.value.message) == ("E_EXISTS", f"'{tmp_path}/file' exists already")
+        sink.discard()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "a")]

@@ -108,3 +108,18 @@ def test_a_driver_that_lacks_something_says_what() -> None:
     assert done.stdout.startswith(
         "E_TARGET the driver libvirt cannot be used: the Python module libvirt is missing: apt"
     )
+
+
+def test_who_exports() -> None:
+    assert {entry.schemes for entry in registry.drivers() if entry.exports} == {("esx", "vpx")}
+
+
+@pytest.mark.parametrize("uri", ["qemu:///system", "dir:machines", "test:///default"])
+def test_from_where_nothing_is_exported(uri: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        registry.open_exporter(uri)
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (
+        "E_NOT_SUPPORTED",
+        f"machines cannot be exported from '{uri}', expected a URI that begins with one of esx:, vpx:",
+        "Name the host with --connect; 'virt-ova targets' says from where machines can be exported.",
+    )
