@@ -52,8 +52,8 @@ _UNKNOWN_BYTES: Final = 1 << 40
 """Size of a file in the draft, when nobody knows it: as many digits as it may have."""
 
 _SLACK_BYTES: Final = 4 * KIB
-_SLACK_BYTES_PER_FILE: Final = 64
-"""By how much the descriptor may be longer than its draft, which differs by the digits of sizes."""
+_SLACK_BYTES_PER_FILE: Final = 128
+"""By how much the descriptor may be longer than its draft: by the digits of sizes, and those that a draft lacks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -224,7 +224,10 @@ func download(w http.ResponseWriter, r *http.Request) {
 		breakOff(wanted, l, r)
 	}
 	entry := types.HttpNfcLeaseManifestEntry{
-		Key: key(l, name), Sha1: hex.EncodeToString(sum.Sum(nil)), Size: info.Size(), Disk: true,
+		Key: key(l, name), Sha1: hex.EncodeToString(sum.Sum(nil)), Size: info.Size(),
+	}
+	if entry.Disk = path.Ext(name) == ".vmdk"; entry.Disk {
+		entry.Capacity, entry.PopulatedSize = capacityInKB(file.Name())<<10, 64<<10
 	}
 	if wanted.Export.Digests == "bad" {
 		entry.Sha1 = strings.Repeat("0", 40)
@@ -292,6 +295,19 @@ func keep(l *lease, bytes string, name string) {
 	}
 }
 
+// sweep forgets the bytes of machines that are gone.
+func sweep() {
+	for place, name := range stored {
+		vm := types.ManagedObjectReference{Type: "VirtualMachine", Value: path.Dir(place)}
+		if simulator.Map.Get(vm) == nil {
+			if name != os.DevNull {
+				_ = os.Remove(name)
+			}
+			delete(stored, place)
+		}
+	}
+}
+
 // The descriptor of a machine, as far as the tests ask.
 var descriptor = template.Must(template.New("ovf").Funcs(template.FuncMap{"text": text}).Parse(
 	`<?xml version="1.0" encoding="UTF-8"?>
@@ -306,7 +322,7 @@ var descriptor = template.Must(template.New("ovf").Funcs(template.FuncMap{"text"
   <DiskSection>
     <Info>Virtual disk information</Info>{{range .Disks}}
     <Disk ovf:capacity="{{.Capacity}}" ovf:capacityAllocationUnits="byte * 2^10" ovf:diskId="vmdisk{{.File}}"
-     ovf:fileRef="file{{.File}}"
+     ovf:fileRef="file{{.File}}"{{if .Populated}} ovf:populatedSize="{{.Populated}}"{{end}}
      ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/>{{end}}
   </DiskSection>
   <NetworkSection>
@@ -370,7 +386,7 @@ func text(value string) string {
 
 type part struct {
 	Key, Parent, Unit, Type int32
-	Capacity                int64
+	Capacity, Populated     int64
 	File                    int
 	SubType                 string
 }
@@ -449,6 +465,7 @@ func describeDevices(told *machine, vm *simulator.VirtualMachine, places map[str
 		made := part{Key: device.Key, Parent: device.ControllerKey, Unit: *device.UnitNumber, File: place}
 		if each.isDisk {
 			made.Capacity = capacityInKB(stored[vm.Self.Value+"/"+each.name])
+			made.Populated = told.Files[place].PopulatedSize
 			told.Disks = append(told.Disks, made)
 		} else if _, isCD := each.device.(*types.VirtualCdrom); isCD {
 			told.CDs = append(told.CDs, made)

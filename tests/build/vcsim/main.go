@@ -438,6 +438,7 @@ func main() {
 		mutex.Lock()
 		defer mutex.Unlock()
 		faults, seen = Faults{}, Seen{}
+		sweep()
 		if err := json.NewDecoder(r.Body).Decode(&faults); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}

@@ -349,6 +349,7 @@ def test_the_servers_digests_are_compared(tmp_path: Path, vsphere: VSphere, out:
     )
     vsphere.set_faults(Export={"Digests": "good"})
     virt_ova.export(vsphere.uri(), "web", out)
+    assert members(out)["web.ovf"].count(b'ovf:populatedSize="65536"') == 1
 
 
 @pytest.mark.parametrize(

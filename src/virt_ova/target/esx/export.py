@@ -84,13 +84,12 @@ class EsxExport:
         return tuple(_offered(device) for device in self._lease.devices)
 
     def describe(self, files: Sequence[PackedFile]) -> Description:
-        """See `Export.describe`; the server writes it."""
+        """See `Export.describe`; the server writes it, and is told what it said itself of each disk."""
+        sent = self._lease.manifest()
         params = vim.OvfManager.CreateDescriptorParams(
             name=self._name,
             includeImageFiles=not all(each.file.is_disk for each in files),
-            ovfFiles=[
-                vim.OvfManager.OvfFile(deviceId=each.file.key, path=each.name, size=each.size_bytes) for each in files
-            ],
+            ovfFiles=[_told(each, sent.get(each.file.key)) for each in files],
         )
         with translated(f"describing {quoted(self._name)}"):
             result = self._session.content.ovfManager.CreateDescriptor(self._machine, params)
@@ -132,6 +131,14 @@ class EsxExport:
 
     def _remark(self, code: str, severity: Severity, fault: Any) -> Finding:  # noqa: ANN401 - pyvmomi has no types
         return Finding(code=code, severity=severity, message=words_of(fault), where=self._session.address.uri)
+
+
+def _told(packed: PackedFile, sent: Any) -> Any:  # noqa: ANN401 - pyvmomi has no types
+    """The vim.OvfManager.OvfFile for a file of the package; `sent` is its entry in the lease's manifest, or None."""
+    file = vim.OvfManager.OvfFile(deviceId=packed.file.key, path=packed.name, size=packed.size_bytes)
+    if sent and sent.disk:
+        file.capacity, file.populatedSize = sent.capacity, sent.populatedSize
+    return file
 
 
 def _offered(device: Any) -> OfferedFile:  # noqa: ANN401 - pyvmomi has no types

@@ -39,6 +39,8 @@ _JOIN_SECONDS: Final = 5.0
 _WILDCARD: Final = "*"
 _HTTPS: Final = 443
 _KEEPING: Final = "keeping the lease alive"
+_NO_MANIFEST: Final = (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported, vim.fault.InvalidState)
+"""What a server says that does not tell what was transferred."""
 
 
 class Lease:
@@ -123,7 +125,7 @@ class Lease:
         with translated("asking for the digests"):
             try:
                 entries = self._handle.HttpNfcLeaseGetManifest()
-            except (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported):
+            except _NO_MANIFEST:
                 return {}
         return {str(each.key): each for each in entries or ()}
 
