@@ -29,7 +29,7 @@ import (
 type Export struct {
 	Cuts      int    // so many downloads are broken off, at Faults.At percent; then they succeed
 	Ranges    bool   // a download can be resumed
-	Tagged    bool   // downloads have an ETag, a new one each time
+	Tag       string // ETag of a download; # is another number each time
 	Framing   string // length, close; chunked when it is empty
 	Sizes     bool   // the lease names sizes
 	Digests   string // good, bad; the method is not there when it is empty
@@ -91,6 +91,9 @@ func (e *exporter) ExportVm(ctx *simulator.Context, req *types.ExportVm) soap.Ha
 		lease: lease{HttpNfcLease: *simulator.NewHttpNfcLease(ctx, e.vm)}, sums: map[string]types.HttpNfcLeaseManifestEntry{},
 	}
 	made.Info.Lease = made.Self
+	for _, file := range filesOf(vm) {
+		made.Info.TotalDiskCapacityInKB += capacityInKB(stored[e.vm.Value+"/"+file.name])
+	}
 	for _, file := range filesOf(vm) {
 		host := "*"
 		if wanted.DeviceHost != "" {
@@ -187,10 +190,12 @@ func download(w http.ResponseWriter, r *http.Request) {
 	}
 	defer file.Close()
 	info, _ := file.Stat()
-	if wanted.Export.Tagged {
-		w.Header().Set("ETag", fmt.Sprintf(`"%d"`, number))
+	tag := ""
+	if wanted.Export.Tag != "" {
+		tag = fmt.Sprintf(`"%s"`, strings.Replace(wanted.Export.Tag, "#", fmt.Sprint(number), 1))
+		w.Header().Set("ETag", tag)
 	}
-	start, end := resumeAt(wanted.Export, r, info.Size()), info.Size()
+	start, end := resumeAt(wanted.Export, tag, r, info.Size()), info.Size()
 	if start < 0 {
 		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 		return
@@ -247,9 +252,10 @@ func key(l *exportLease, name string) string {
 }
 
 // resumeAt is where a download begins; -1 where it cannot.
-func resumeAt(wanted Export, r *http.Request, size int64) int64 {
+func resumeAt(wanted Export, tag string, r *http.Request, size int64) int64 {
 	text := strings.TrimSuffix(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-")
-	if !wanted.Ranges || text == "" || wanted.Tagged {
+	condition := r.Header.Get("If-Range")
+	if !wanted.Ranges || text == "" || condition != "" && condition != tag {
 		return 0
 	}
 	start, _ := strconv.ParseInt(text, 10, 64)

@@ -21,11 +21,12 @@ from tests.build.ova import build_ova, with_manifest
 from tests.build.small import CAPACITY, listing, small_members, small_ova, small_vmdk
 from tests.build.vsphere import VSphere, thumbprint
 from tests.integration.vsphere.conftest import looked_into, machine_of, uploads
-from tests.integration.vsphere.test_faults import LEASE, SESSION, random_package
+from tests.integration.vsphere.test_faults import AGAIN, LEASE, SESSION, random_package
 from tests.integration.vsphere.test_install import ISO, with_iso
 from virt_ova import ExportOptions, InstallOptions, TargetError, VirtOvaError
+from virt_ova.package import writer
 from virt_ova.stories import export as story
-from virt_ova.target.esx import download
+from virt_ova.target.esx import download, lease
 
 JSON_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "json.md"
 WEB = InstallOptions(name="web")
@@ -232,11 +233,12 @@ def test_what_was_cut_begins_again(tmp_path: Path, vsphere: VSphere, out: Path) 
         assert (len(seen["Downloads"]), seen["Completes"], seen["Aborts"]) == (3, 1, 0)
 
 
-def test_what_was_cut_goes_on_where_the_server_can(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
+@pytest.mark.parametrize("tag", ["", "always"])
+def test_what_was_cut_goes_on_where_the_server_can(tmp_path: Path, vsphere: VSphere, out: Path, tag: str) -> None:
     package = random_package(tmp_path, 60)
     disk = members(package)["d.vmdk"]
     virt_ova.install(package, vsphere.uri(), options=WEB)
-    vsphere.set_faults(Action="cut", At=80, Export={"Cuts": 1, "Ranges": True, "Digests": "bad"})
+    vsphere.set_faults(Action="cut", At=80, Export={"Cuts": 1, "Ranges": True, "Tag": tag, "Digests": "bad"})
     result = virt_ova.export(vsphere.uri(), "web", out)
     assert members(out)["web-disk1.vmdk"] == disk
     assert result.files[1].digests["SHA256"] == hashlib.sha256(disk).hexdigest()
@@ -246,15 +248,28 @@ def test_what_was_cut_goes_on_where_the_server_can(tmp_path: Path, vsphere: VSph
     assert second["Size"] == len(disk) - begun
 
 
-@pytest.mark.parametrize("export", [{"Tagged": True}, {"At": 100}], ids=["changed", "nothing behind"])
-def test_what_cannot_go_on_begins_again(tmp_path: Path, esx: VSphere, out: Path, export: dict[str, object]) -> None:
-    """A server that has other bytes by now sends all of them; and one may be cut between the last byte and the end."""
+def test_what_is_another_by_now_begins_again(tmp_path: Path, esx: VSphere, out: Path) -> None:
     package = random_package(tmp_path, 60)
+    disk = members(package)["d.vmdk"]
     virt_ova.install(package, esx.uri(), options=WEB)
-    percent = export.pop("At", 60)
-    esx.set_faults(Action="cut", At=percent, Export={"Cuts": 1, "Ranges": True, **export})
+    esx.set_faults(Action="cut", At=60, Export={"Cuts": 1, "Ranges": True, "Tag": "version-#"})
     virt_ova.export(esx.uri(), "web", out)
-    assert members(out)["web-disk1.vmdk"] == members(package)["d.vmdk"]
+    assert members(out)["web-disk1.vmdk"] == disk
+    _, second = esx.seen()["Downloads"]
+    assert second["Range"]
+    assert second["Size"] == len(disk)
+
+
+def test_what_was_cut_between_the_last_byte_and_the_end_begins_again(
+    tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PIECE_BYTES", 512)
+    monkeypatch.setattr(writer, "_ALIGNMENT", 512)
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    esx.set_faults(Action="cut", At=100, Export={"Cuts": 1, "Ranges": True})
+    virt_ova.export(esx.uri(), "web", out)
+    assert members(out)["web-disk1.vmdk"] == small_vmdk()
+    assert [each["Range"] for each in esx.seen()["Downloads"]] == ["", f"bytes={len(small_vmdk())}-", ""]
 
 
 def test_what_is_cut_time_and_again_is_given_up(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
@@ -419,12 +434,24 @@ def test_ctrl_c_while_a_file_is_read(tmp_path: Path, vsphere: VSphere, out: Path
 
 
 def test_a_slow_server_hears_of_progress_all_the_time(tmp_path: Path, esx: VSphere, out: Path) -> None:
-    virt_ova.install(random_package(tmp_path, 20), esx.uri(), options=WEB)
-    esx.set_faults(PauseMs=50)
+    virt_ova.install(random_package(tmp_path, 60), esx.uri(), options=WEB)
+    esx.set_faults(PauseMs=20)
     virt_ova.export(esx.uri(), "web", out)
     beats = esx.seen()["Progress"]
-    assert len(beats) >= 3
     assert beats == sorted(beats)
+    assert (beats[0], 0 < beats[-1] < 100) == (0, True)
+
+
+def test_a_lease_that_nobody_can_keep_alive(
+    tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.3)
+    virt_ova.install(random_package(tmp_path, 20), esx.uri(), options=WEB)
+    esx.set_faults(PauseMs=100, DeafBeats=1000)
+    error = failure(esx, out)
+    assert (error.code, error.hint) == ("E_CONNECT", AGAIN)
+    assert error.message.startswith("keeping the lease alive failed: ")
+    assert "attempt" not in error.message
 
 
 def test_a_lease_that_leads_elsewhere(tmp_path: Path, esx: VSphere, vcenter: VSphere, out: Path) -> None:
