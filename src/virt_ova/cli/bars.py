@@ -45,12 +45,13 @@ class BarMonitor:
     def begin(self, step: str, total_bytes: int | None = None) -> None:
         """Show a bar; a pulse when the size is unknown."""
         with suppress(OSError):
-            self._progress.add_task(printable(step), total=total_bytes, is_sized=total_bytes is not None)
+            is_sized = total_bytes is not None
+            self._progress.add_task(printable(step), total=total_bytes, is_sized=is_sized, is_counted=is_sized)
         self._tasks[step] = self._progress.tasks[-1]
 
     def advance(self, step: str, done_bytes: int) -> None:
         """Move it."""
-        self._progress.advance(self._tasks[step].id, done_bytes)
+        self._progress.update(self._tasks[step].id, advance=done_bytes, is_counted=True)
 
     def end(self, step: str) -> None:
         """Fill it."""
@@ -68,11 +69,10 @@ class _AmountColumn(ProgressColumn):
     """Bytes done, bytes in all, and rate, in the units of all our messages."""
 
     def render(self, task: Task) -> Text:
-        """Nothing for a step in which no bytes are done."""
-        is_sized = task.fields["is_sized"]
-        if not is_sized and not task.completed:
+        """Nothing for a step without size in which no bytes are counted."""
+        if not task.fields["is_counted"]:
             return Text()
         rate = task.finished_speed or task.speed
         shown = format_bytes(int(task.completed))
-        shown += f" of {format_bytes(int(task.total or 0))}" if is_sized else ""
+        shown += f" of {format_bytes(int(task.total or 0))}" if task.fields["is_sized"] else ""
         return Text(f"{shown}, {format_bytes(int(rate))}/s" if rate else shown)

@@ -246,9 +246,9 @@ def _checked(output: str | os.PathLike[str], options: ExportOptions) -> Path:
             hint="An export is finished at its beginning, so it cannot go into a pipe; tar -xf makes a folder of it.",
         )
     with examined(path):
-        is_taken = os.path.lexists(path)
-    if is_taken:
-        raise file_error(FileExistsError(errno.EEXIST, ""), path, "made")
+        is_taken, has_folder = os.path.lexists(path), path.parent.is_dir()
+    if is_taken or not has_folder:
+        raise file_error(OSError(errno.EEXIST if is_taken else errno.ENOENT, ""), path, "made")
     return path
 
 

@@ -220,6 +220,25 @@ def test_what_makes_no_sense_is_refused_first(out: Path, name: str, options: Exp
     assert (caught.value.code, caught.value.message) == ("E_OPTION", message.format(out.with_name(name)))
 
 
+def test_a_folder_that_is_not_there(out: Path) -> None:
+    path = out / "none" / "web.ova"
+    with pytest.raises(TargetError) as caught:
+        virt_ova.export("esx://127.0.0.1:1/", "web", path)
+    assert (caught.value.code, caught.value.message) == (
+        "E_IO",
+        f"'{path}' could not be made: No such file or directory",
+    )
+
+
+def test_a_disk_that_is_full(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    virt_ova.install(random_package(tmp_path, 60), esx.uri(), options=WEB)
+    words = ["/usr/bin/prlimit", "--fsize=1000000", *command("export", "web", out, "-c", esx.uri(), "--json")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
+    assert (done.returncode, json_of(done)["error"]["code"]) == (1, "E_SPACE")
+    assert listing(out.parent) == []
+    assert esx.seen()["Aborts"] == 1
+
+
 def test_what_was_cut_begins_again(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
     package = random_package(tmp_path, 60)
     virt_ova.install(package, vsphere.uri(), options=WEB)

@@ -68,21 +68,28 @@ def test_notes_are_escaped_and_bounded(capsys: pytest.CaptureFixture[str]) -> No
     assert len(told) < 1010
 
 
-def test_bars_show_amounts_of_steps_that_have_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_show_amounts_where_bytes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminal(monkeypatch)
     with monitor(quiet=False) as listener:
         listener.begin("Copying a.vmdk", 2 << 20)
         listener.advance("Copying a.vmdk", 1 << 20)
         listener.advance("Copying a.vmdk", 1 << 20)
         listener.end("Copying a.vmdk")
+        listener.begin("Reading b.vmdk")
+        listener.advance("Reading b.vmdk", 3 << 20)
+        listener.end("Reading b.vmdk")
         listener.begin("Starting \x1b[2Jvm")
         listener.end("Starting \x1b[2Jvm")
         listener.note("Removed volume [bold]a[/bold]\x07")
     text = plain(shown)
     assert "Copying a.vmdk" in text
     assert "2.0 MiB of 2.0 MiB" in text
+    (reading, *_) = [line for line in text.splitlines()[::-1] if "Reading" in line]
+    assert "3.0 MiB" in reading
+    assert " of " not in reading
     (starting, *_) = [line for line in text.splitlines()[::-1] if "Starting" in line]
     assert r"Starting \x1b[2Jvm" in starting
+    assert " B" not in starting
     assert "MiB" not in starting
     assert "Removed volume [bold]a[/bold]\\x07\n" in text
 
