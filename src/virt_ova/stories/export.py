@@ -13,8 +13,8 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -32,7 +32,7 @@ from virt_ova.package.writer import OvaMember, OvaWriter, WrittenFile
 from virt_ova.plan.naming import machine_name
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.journal import Journal
-from virt_ova.target.exporting import Description, Export, OfferedFile, PackedFile
+from virt_ova.target.exporting import Description, Export, Exporter, OfferedFile, PackedFile
 from virt_ova.target.importing import Ask
 from virt_ova.target.registry import open_exporter
 from virt_ova.text import printable, quoted
@@ -125,16 +125,15 @@ def export(
 
     Raises:
         VirtOvaError: it failed, `output` is not there, and the machine was let go.
-        RollbackError: it failed, and something could not be taken back.
+        RollbackError: it failed, and the file could not be removed.
     """
     started, listener, choices = time.monotonic(), monitor or SilentMonitor(), options or ExportOptions()
     path = _checked(output, choices)
-    with closing(open_exporter(uri, ask=ask)) as exporter, Journal(listener) as journal:
-        machine = journal.make(f"lease on machine {printable(domain)}", partial(exporter.begin, domain))
-        listener.begin("Waiting for the server")
-        with held_back() as held:
-            machine.wait(held)
-        listener.end("Waiting for the server")
+    with (
+        closing(open_exporter(uri, ask=ask)) as exporter,
+        _begun(exporter, domain, listener) as machine,
+        Journal(listener) as journal,
+    ):
         packing = _Packing(machine, stem=_stem(domain), options=choices, monitor=listener)
         temporary = path.with_name(f".virt-ova-{secrets.token_hex(8)}.part")
         sink = journal.make(f"file {printable(str(temporary))}", partial(FileSink.create, temporary))
@@ -154,6 +153,33 @@ def export(
         findings=(*packing.findings, *remarks),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
+
+
+@contextmanager
+def _begun(exporter: Exporter, name: str, monitor: Monitor) -> Iterator[Export]:
+    """The machine `name`, ready to give files; it is let go when the block fails."""
+    begun: list[Export] = []
+    step = "Waiting for the server"
+    monitor.begin(step)
+    try:
+        with held_back() as held:
+            begun.append(exporter.begin(name))
+            begun[0].wait(held)
+        monitor.end(step)
+        yield begun[0]
+    except BaseException:
+        with held_back():
+            for machine in begun:
+                _let_go(machine, monitor)
+        raise
+
+
+def _let_go(machine: Export, monitor: Monitor) -> None:
+    """Break the export off; who cannot be told of it notices by himself."""
+    try:
+        machine.discard()
+    except TargetError as exc:
+        monitor.note(f"{exc.message}; the server lets the machine go by itself after some minutes")
 
 
 class _Packing:
@@ -283,13 +309,13 @@ def _agreed(draft: Description, offered: Sequence[PackedFile]) -> tuple[list[Pac
         Finding(
             code="EXPORT_LEFT",
             severity=Severity.WARNING if each.file.is_disk else Severity.INFO,
-            message=f"the server's descriptor does not name the file {quoted(each.name)}, which is left out",
+            message=f"the descriptor does not name the file {quoted(each.name)}, which is left out",
             where=printable(each.file.key),
         )
         for each in offered
         if each.name not in names
     )
-    return [by_name[name] for name in names], tuple(findings)
+    return [by_name[name] for name in dict.fromkeys(names)], tuple(findings)
 
 
 def _read_again(temporary: Path, name: str) -> tuple[int, tuple[ExportedDisk, ...], tuple[Finding, ...]]:

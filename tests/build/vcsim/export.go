@@ -286,6 +286,8 @@ func breakOff(wanted Faults, l *exportLease, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case "stall":
 		<-r.Context().Done()
+	case "exit":
+		os.Exit(1)
 	case "lease-error":
 		l.fail("no space left on the datastore")
 		<-r.Context().Done()

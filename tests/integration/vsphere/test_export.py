@@ -19,12 +19,13 @@ from tests.build.command import command, environment, error_lines, json_of
 from tests.build.command import virt_ova as run
 from tests.build.ova import build_ova, with_manifest
 from tests.build.small import CAPACITY, listing, small_members, small_ova, small_vmdk
-from tests.build.vsphere import VSphere, thumbprint
+from tests.build.vsphere import VSphere, started, thumbprint
 from tests.integration.vsphere.conftest import looked_into, machine_of, uploads
 from tests.integration.vsphere.test_faults import AGAIN, LEASE, SESSION, random_package
 from tests.integration.vsphere.test_install import ISO, with_iso
 from virt_ova import ExportOptions, InstallOptions, TargetError, VirtOvaError
 from virt_ova.package import writer
+from virt_ova.progress import SilentMonitor
 from virt_ova.stories import export as story
 from virt_ova.target.esx import download, lease
 
@@ -351,6 +352,26 @@ def test_a_session_that_ends(tmp_path: Path, vsphere: VSphere, out: Path) -> Non
     assert (error.code, error.hint) == ("E_SESSION", SESSION)
 
 
+def test_a_server_that_goes_away(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Listener(SilentMonitor):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    notes: list[str] = []
+    with started(tmp_path) as vsphere:
+        monkeypatch.setenv("LIBVIRT_AUTH_FILE", str(vsphere.auth_file))
+        virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+        vsphere.set_faults(Action="exit", At=50)
+        with pytest.raises(TargetError, match=r"; that was attempt 5 of 5$") as caught:
+            virt_ova.export(vsphere.uri(), "web", out, monitor=Listener())
+    assert caught.value.code == "E_CONNECT"
+    assert listing(out.parent) == []
+    *_, removed, let_go = notes
+    assert removed.startswith(f"Removed file {out.parent}/.virt-ova-")
+    assert let_go.startswith("connecting to 'esx://")
+    assert let_go.endswith("; the server lets the machine go by itself after some minutes")
+
+
 def test_a_server_that_does_not_agree_in_the_end(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
     virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
     vsphere.set_faults(Complete="The disk was not read.")
@@ -427,7 +448,7 @@ def test_what_the_server_remarks_and_leaves_out_is_told(tmp_path: Path, esx: VSp
         (
             "EXPORT_LEFT",
             "warning",
-            "the server's descriptor does not name the file 'web-disk1.vmdk', which is left out",
+            "the descriptor does not name the file 'web-disk1.vmdk', which is left out",
         ),
     ]
     assert list(members(out)) == ["web.ovf", "web.mf", "web-disk2.vmdk", "web-file1.iso"]
@@ -446,7 +467,7 @@ def test_ctrl_c_while_a_file_is_read(tmp_path: Path, vsphere: VSphere, out: Path
         _, err = done.communicate(timeout=30)
     assert done.returncode == 130
     assert time.monotonic() - sent < 5
-    assert "Removed lease on machine web\n" in err
+    assert "Removed file " in err
     assert err.endswith("virt-ova: error: stopped by SIGINT [E_INTERRUPTED]\n")
     assert listing(out.parent) == []
     assert vsphere.seen()["Aborts"] == 1
