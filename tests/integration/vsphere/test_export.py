@@ -18,6 +18,7 @@ import virt_ova
 from tests.build.command import command, environment, error_lines, json_of
 from tests.build.command import virt_ova as run
 from tests.build.ova import build_ova, with_manifest
+from tests.build.peak import peak_bytes
 from tests.build.small import CAPACITY, listing, small_members, small_ova, small_vmdk
 from tests.build.vsphere import VSphere, started, thumbprint
 from tests.integration.vsphere.conftest import looked_into, machine_of, uploads
@@ -238,6 +239,12 @@ def test_a_disk_that_is_full(tmp_path: Path, esx: VSphere, out: Path) -> None:
     assert (done.returncode, json_of(done)["error"]["code"]) == (1, "E_SPACE")
     assert listing(out.parent) == []
     assert esx.seen()["Aborts"] == 1
+
+
+def test_memory_does_not_depend_on_the_size_of_a_disk(tmp_path: Path, esx: VSphere, out: Path) -> None:
+    virt_ova.install(random_package(tmp_path, 600), esx.uri(), options=WEB)
+    assert peak_bytes("export", "web", out, "-c", esx.uri()) < 72 << 20
+    assert out.stat().st_size > 37 << 20
 
 
 def test_what_was_cut_begins_again(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
