@@ -67,8 +67,7 @@ class VSphere:
     def seen(self) -> dict[str, Any]:
         """What came since `set_faults` (``Seen`` in the program)."""
         seen: dict[str, Any] = json.loads(self._request("/test/seen"))
-        seen.update({each: seen[each] or [] for each in ("Uploads", "Downloads", "Progress")})
-        return seen
+        return {name: [] if value is None else value for name, value in seen.items()}
 
     def _request(self, path: str, data: bytes | None = None) -> bytes:
         request = urllib.request.Request(f"https://{self.address}{path}", data=data)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/ioutil"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"regexp"
@@ -298,8 +299,13 @@ func breakOff(wanted Faults, l *exportLease, r *http.Request) {
 
 // keep remembers whose file was uploaded, and where its bytes are.
 func keep(l *lease, bytes string, name string) {
-	if l != nil {
-		stored[l.machine.Value+"/"+name] = bytes
+	if l == nil {
+		return
+	}
+	for _, device := range l.Info.DeviceUrl {
+		if place, _ := url.PathUnescape(device.Url); strings.HasSuffix(place, "/"+l.Self.Value+"/"+name) {
+			stored[strings.Split(device.Key, "/")[1]+"/"+name] = bytes
+		}
 	}
 }
 

@@ -107,8 +107,7 @@ func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*method
 	if wanted.LoseAnswer {
 		panic(http.ErrAbortHandler)
 	}
-	made := &lease{HttpNfcLease: *ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
-	made.machine = made.Info.Entity
+	made := &lease{*ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
 	if wanted.KeepMachine {
 		vm := simulator.Map.Get(made.Info.Entity).(*simulator.VirtualMachine)
 		vm.DisabledMethod = append(vm.DisabledMethod, "DestroyTask")
@@ -191,10 +190,7 @@ func (a *vapp) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run()}}
 }
 
-type lease struct {
-	simulator.HttpNfcLease
-	machine types.ManagedObjectReference
-}
+type lease struct{ simulator.HttpNfcLease }
 
 func (l *lease) fail(message string) {
 	l.Error = &types.LocalizedMethodFault{Fault: &types.FileFault{File: "disk"}, LocalizedMessage: message}
