@@ -22,7 +22,7 @@ from tests.build.peak import peak_bytes
 from tests.build.small import CAPACITY, listing, small_members, small_ova, small_vmdk
 from tests.build.vsphere import VSphere, started, thumbprint
 from tests.integration.vsphere.conftest import looked_into, machine_of, uploads
-from tests.integration.vsphere.test_faults import AGAIN, LEASE, SESSION, random_package
+from tests.integration.vsphere.test_faults import AGAIN, LEASE, LOOK, SESSION, random_package
 from tests.integration.vsphere.test_install import ISO, with_iso
 from virt_ova import ExportOptions, InstallOptions, TargetError, VirtOvaError
 from virt_ova.package import writer
@@ -32,6 +32,8 @@ from virt_ova.target.esx import download, lease
 
 JSON_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "json.md"
 WEB = InstallOptions(name="web")
+REMOVE = "Remove the device that it names, or look at the events of the host or vCenter."
+UNCHANGED = "The machine was changed meanwhile: export it again, and let nobody change it."
 ONCE_MORE = "Export the machine again; if it fails in the same place, look at the events of the host or vCenter."
 
 
@@ -394,7 +396,7 @@ def test_a_file_that_the_host_does_not_give(esx: VSphere, out: Path) -> None:
         name = machine.name
     with pytest.raises(TargetError) as caught:
         virt_ova.export(esx.uri(), name, out)
-    assert caught.value.code == "E_DOWNLOAD"
+    assert (caught.value.code, caught.value.hint) == ("E_DOWNLOAD", LOOK)
     assert caught.value.message == f"the host does not give '{name}-disk1.vmdk': 404 Not Found"
     assert listing(out.parent) == []
 
@@ -415,26 +417,23 @@ def test_the_servers_digests_are_compared(tmp_path: Path, vsphere: VSphere, out:
 
 
 @pytest.mark.parametrize(
-    ("faults", "message"),
+    ("faults", "expected"),
     [
-        ({"Nothing": True, "Error": "No way."}, "the server cannot describe 'web': No way"),
-        ({"Nothing": True}, "the server cannot describe 'web': it does not say why"),
-        (
-            {"Invent": True},
-            "what the server gives is no package that can be read: the descriptor names the file 'other.vmdk', ",
-        ),
-        ({"GrowBytes": 9000}, "the descriptor has 12"),
+        ({"Nothing": True, "Error": "No way."}, ("the server cannot describe 'web': No way", REMOVE)),
+        ({"Nothing": True}, ("the server cannot describe 'web': it does not say why", REMOVE)),
+        ({"Invent": True}, ("what the server gives is no package that can be read: the descriptor names", ONCE_MORE)),
+        ({"GrowBytes": 9000}, ("the descriptor has 12", UNCHANGED)),
     ],
     ids=["refused", "silent", "other file", "grown"],
 )
 def test_a_descriptor_that_cannot_be_used(
-    tmp_path: Path, esx: VSphere, out: Path, faults: dict[str, object], message: str
+    tmp_path: Path, esx: VSphere, out: Path, faults: dict[str, object], expected: tuple[str, str]
 ) -> None:
     virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
     esx.set_faults(Export=faults)
     error = failure(esx, out)
-    assert error.code == "E_EXPORT"
-    assert error.message.startswith(message)
+    assert (error.code, error.hint) == ("E_EXPORT", expected[1])
+    assert error.message.startswith(expected[0])
     assert esx.seen()["Aborts"] == 1
 
 
