@@ -15,6 +15,7 @@ from tests.build.ova import build_ova, descriptor, manifest_for, with_manifest
 
 CAPACITY: Final = 4 * MIB
 _GRAIN: Final = 64 * KIB
+_END: Final = "</VirtualHardwareSection>"
 
 
 def small_grains(number: int = 1) -> dict[int, bytes]:
@@ -49,6 +50,17 @@ def small_members(disks: int = 1) -> list[tuple[str, bytes]]:
 def small_ova(path: Path, disks: int = 1) -> Path:
     """Write the package with a manifest as an OVA; returns `path`."""
     return build_ova(path, with_manifest(small_members(disks)))
+
+
+def efi_ova(path: Path, variables: bytes) -> Path:
+    """As `small_ova`, for EFI, with its `variables` in ``a.nvram``, as VMware names them."""
+    members = [*small_members(), ("a.nvram", variables)]
+    file = f'<File ovf:id="nvram" ovf:href="a.nvram" ovf:size="{len(variables)}"/></References>'
+    config = '<vmw:Config vmw:key="firmware" vmw:value="efi"/>'
+    extra = '<vmw:ExtraConfig vmw:key="nvram" vmw:value="ovf:/file/nvram"/>'
+    for old, new in (("</References>", file), (_END, f"{config}{extra}{_END}")):
+        members = edited(members, old, new)
+    return build_ova(path, with_manifest(members))
 
 
 def edited(members: list[tuple[str, bytes]], old: str, new: str) -> list[tuple[str, bytes]]:

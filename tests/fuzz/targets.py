@@ -15,6 +15,7 @@ from typing import Final
 
 from tests.build import tar
 from tests.build.disks import sparse_vmdk, vmdk_descriptor
+from tests.build.efivars import empty_store, with_variables
 from tests.build.ova import descriptor, manifest_for
 from tests.build.plans import machine, plan
 from tests.build.vmware import vmx
@@ -29,6 +30,7 @@ from virt_ova.ovf.reader import read_envelope
 from virt_ova.package.manifest import parse_manifest
 from virt_ova.package.signature import read_signature
 from virt_ova.plan.codec import from_json, to_json
+from virt_ova.plan.efivars import examine
 from virt_ova.source.base import Member, MemberName
 from virt_ova.source.file import OpenFile
 from virt_ova.source.tar import index_tar
@@ -106,6 +108,13 @@ def _vhdx_metadata(data: bytes) -> None:
     vhdx.parse_metadata((b"metadata" + data[20:]).ljust(vhdx.METADATA_TABLE_BYTES, b"\0")[: vhdx.METADATA_TABLE_BYTES])
 
 
+def _variables(data: bytes) -> None:
+    store = bytearray(data.ljust(72, b"\0"))
+    words = sum(struct.unpack_from("<36H", store)) - int.from_bytes(store[50:52], "little")
+    struct.pack_into("<H", store, 50, -words & 0xFFFF)
+    assert examine(bytes(store)).size_bytes == len(store)
+
+
 def _units(data: bytes) -> None:
     text = data.decode(errors="replace")
     assert parse_unit(text) > 0
@@ -159,6 +168,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         take=lambda data: vdi.parse_header(data[:512].ljust(512, b"\0")),
         seeds=(b"<<< virt >>>\n".ljust(64) + struct.pack("<I", vdi.SIGNATURE),),
     ),
+    "efivars": Target(take=_variables, seeds=(with_variables(empty_store(4096), {"PK": b"key", "Boot0000": b"x"}),)),
     "units": Target(take=_units, seeds=(b"byte * 2^20", b"MegaBytes", b"4096")),
     "plan": Target(take=from_json, seeds=(to_json(plan(machine())).encode(),)),
 }

@@ -7,6 +7,7 @@ machines, so it is refused, except where a product is known to break the rule ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from virt_ova.ovf.envelope import (
     Disk,
@@ -21,6 +22,8 @@ from virt_ova.ovf.envelope import (
 from virt_ova.ovf.hardware import HostKind, disk_ids, host_reference, nics
 from virt_ova.ovf.reading import Reading, bad_reference
 from virt_ova.text import quoted
+
+_VARIABLES_SUFFIX: Final = ".nvram"
 
 
 def walk(
@@ -39,6 +42,19 @@ def drive_files(envelope: Envelope) -> frozenset[str]:
     items = (item for system in systems for hardware in system.hardware for item in hardware.items)
     references = (host_reference(text) for item in items for text in item.host_resources)
     return frozenset(ref.id for ref in references if ref and ref.kind is HostKind.FILE)
+
+
+def variables_file(envelope: Envelope, hardware: VirtualHardware) -> str:
+    """Id of the file with the variables of the firmware of `hardware`; empty when there is none.
+
+    VMware names it in ``vmw:ExtraConfig``; without that it is the only ``.nvram`` of a package with one system.
+    """
+    if stated := hardware.extra_config.get("nvram", ""):
+        reference = host_reference(stated)
+        return reference.id if reference and reference.kind is HostKind.FILE else ""
+    named = [file.id for file in envelope.files if file.href.lower().endswith(_VARIABLES_SUFFIX)]
+    systems = [entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem)]
+    return named[0] if len(named) == len(systems) == 1 else ""
 
 
 def unique_files(reading: Reading, files: Iterable[File]) -> tuple[File, ...]:

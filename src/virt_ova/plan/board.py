@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virt_ova.errors import PlanError
-from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Item, ResourceType, VirtualHardware
-from virt_ova.ovf.hardware import disk_drives, firmware, host_reference, items_of
+from virt_ova.ovf.hardware import disk_drives, firmware, items_of
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Bus, Firmware, FirmwareKind
@@ -64,12 +63,6 @@ def choose_board(
     else:
         chipset, reason = host.chipsets[0], f"the host has no {preferred}"
     ledger.setting(Outcome.ADDED, "chipset", chipset, reason)
-    if chosen.kind is FirmwareKind.EFI and host_reference(hardware.extra_config.get("nvram", "")):
-        message = (
-            "the package's EFI variables are not taken over, whatever their format: the machine starts with fresh "
-            r"ones, and boots what is at \EFI\BOOT\BOOTX64.EFI"
-        )
-        ledger.note("NVRAM_FRESH", Severity.WARNING, message)
     return Board(firmware=chosen, chipset=chipset)
 
 

@@ -16,7 +16,7 @@ from virt_ova.errors import PlanError
 from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.bays import units_of
 from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
-from virt_ova.plan.machine import Bus, Controller, Drive, DriveKind, Machine
+from virt_ova.plan.machine import Bus, Controller, Drive, DriveKind, FirmwareKind, Machine
 from virt_ova.plan.macs import is_host_mac
 from virt_ova.plan.naming import check_name, is_image_name
 from virt_ova.plan.nics import MODELS as NIC_MODELS
@@ -105,7 +105,7 @@ def _check_range(what: str, found: int, least: int, most: int) -> None:
 
 
 def _check_transfers(plan: InstallPlan) -> None:
-    """Every image has a name of its own, and fills one drive, or several that say so."""
+    """Every image has a name of its own, and is one that can be made."""
     _check_distinct("transfer", (transfer.id for transfer in plan.transfers))
     _check_distinct("image", (transfer.image_name for transfer in plan.transfers))
     for transfer in plan.transfers:
@@ -119,6 +119,11 @@ def _check_transfers(plan: InstallPlan) -> None:
             )
         what = f"the capacity of transfer {quoted(transfer.id)}"
         _check_range(what, transfer.capacity_bytes, 0, MAX_CAPACITY_BYTES)
+    _check_uses(plan)
+
+
+def _check_uses(plan: InstallPlan) -> None:
+    """Every image fills one drive, or several that say so, or holds the EFI variables of one machine."""
     formats = {transfer.id: transfer.image_format for transfer in plan.transfers}
     filled = [drive for machine in plan.machines for drive in machine.drives if drive.transfer or drive.shared]
     for drive in filled:
@@ -127,8 +132,16 @@ def _check_transfers(plan: InstallPlan) -> None:
             raise bad_plan(f"{what}, which is not there")
         if drive.shared and formats[drive.transfer] is not ImageFormat.RAW:
             raise bad_plan(f"{what} and shared, expected a raw image, the only one that two machines can write to")
+    with_variables = [machine for machine in plan.machines if machine.firmware.variables]
+    for machine in with_variables:
+        name = machine.firmware.variables
+        if machine.firmware.kind is not FirmwareKind.EFI or formats.get(name) is not ImageFormat.RAW:
+            what = f"machine {quoted(machine.name)} has the variables of transfer {quoted(name)}"
+            raise bad_plan(f"{what}, expected EFI firmware and a raw image")
+    variables = [machine.firmware.variables for machine in with_variables]
     own = Counter(drive.transfer for drive in filled if drive.kind is DriveKind.DISK and not drive.shared)
-    total = Counter(drive.transfer for drive in filled)
+    own.update(variables)
+    total = Counter([*(drive.transfer for drive in filled), *variables])
     for name in formats:
         if not total[name] or (own[name] and total[name] > 1):
             raise bad_plan(f"transfer {quoted(name)} fills {total[name]} drives, expected one, or only shared ones")

@@ -38,6 +38,7 @@ from virt_ova.plan.properties import chosen_option, plan_entities, value_of
 from virt_ova.plan.settings import note_settings
 from virt_ova.plan.systems import Blueprint, choose_systems
 from virt_ova.plan.transfers import Transfers
+from virt_ova.plan.variables import plan_variables
 from virt_ova.text import quoted
 
 _NO_DATABASE = "libosinfo's database is not installed here: what the guest supports is guessed from its name alone"
@@ -229,6 +230,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
     drives, nics = with_boot_order(drives, nics, system.boot, origins, ledger)
     if needs_environment(blueprint, workshop.entities, options, ledger):
         drives = with_environment(drives, berths, machine=blueprint.name, transfers=workshop.transfers)
+    firmware = plan_variables(blueprint, board, host, workshop.transfers, ledger)
     devices = plan_devices(items, board, host, ledger)
     note_settings(blueprint, ledger)
     virt_type = _virt_type(host, options)
@@ -243,7 +245,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         libosinfo_id=guest.id,
         chipset=board.chipset,
         virt_type=virt_type,
-        firmware=board.firmware,
+        firmware=firmware,
         controllers=berths.bays.controllers,
         drives=drives,
         nics=nics,

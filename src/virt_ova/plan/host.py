@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from virt_ova.plan.machine import Connection, ConnectionKind, FirmwareKind
@@ -16,6 +17,8 @@ class HostCapabilities:
         chipsets: machine types usable by these words; empty when the target does not say.
         firmware: kinds of firmware that can boot.
         secure_boot: whether EFI secure boot can be enforced.
+        variables_bytes: how many bytes its EFI firmware keeps variables in, by chipset and whether secure boot is
+            enforced; those of which the target does not tell are not there.
         tpm: whether a TPM 2.0 can be emulated.
         devices: QEMU's names of the devices that the emulator has (``pvscsi``, ``vmxnet3``); empty when the target does
             not say, and then all that QEMU has are taken to be there.
@@ -31,6 +34,7 @@ class HostCapabilities:
     chipsets: tuple[str, ...] = ()
     firmware: frozenset[FirmwareKind] = frozenset(FirmwareKind)
     secure_boot: bool = False
+    variables_bytes: Mapping[tuple[str, bool], int] = field(default_factory=dict)
     tpm: bool = False
     devices: frozenset[str] = frozenset()
     has_nvme: bool = False

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from virt_ova.plan.efivars import VariableStore
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiskSource:
@@ -21,6 +23,7 @@ class DiskSource:
         file_size: bytes of the member; 0 for a blank disk.
         file_offset: where the member stands in the package; transfers are ordered by it.
         parents: names of the members that it holds the difference to, the nearest first; an empty one for a blank disk.
+        variables: the EFI variables that it holds; None when the package has none there.
     """
 
     id: str
@@ -30,6 +33,7 @@ class DiskSource:
     file_size: int = 0
     file_offset: int = 0
     parents: tuple[str, ...] = ()
+    variables: VariableStore | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

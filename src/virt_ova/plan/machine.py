@@ -136,10 +136,17 @@ class Cpus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firmware:
-    """Firmware of the machine."""
+    """Firmware of the machine.
+
+    Attributes:
+        kind: what it is.
+        secure_boot: whether it lets only signed loaders start.
+        variables: id of the `Transfer` with the EFI variables to start with; empty for fresh ones.
+    """
 
     kind: FirmwareKind = FirmwareKind.BIOS
     secure_boot: bool = False
+    variables: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,3 +227,9 @@ class Machine:
     clock: str = "utc"
     collection: str = ""
     startup: Startup | None = None
+
+
+def images_of(machine: Machine) -> tuple[str, ...]:
+    """Ids of the transfers that `machine` needs: those of its drives, and that of its EFI variables."""
+    named = (*(drive.transfer for drive in machine.drives), machine.firmware.variables)
+    return tuple(dict.fromkeys(filter(None, named)))

@@ -80,6 +80,16 @@ def environment_image_name(machine: str) -> str:
     return f"{machine}-ovfenv.iso"
 
 
+def variables_image_name(machine: str) -> str:
+    """File or volume name of a machine's EFI variables that come from its package."""
+    return f"{machine}-efi-vars.fd"
+
+
+def trial_image_name(machine: str) -> str:
+    """The same for the copy that a machine has while it is tried."""
+    return f"{machine}-trial-efi-vars.fd"
+
+
 def is_image_name(text: str) -> bool:
     """Whether `text` can be an image's name: one path component, no leading ``-`` or dot."""
     return _IMAGE_NAME.fullmatch(text) is not None

@@ -79,7 +79,8 @@ class Transfer:
 
     Attributes:
         id: unique in the plan: the disk's id in the package, ``file/ID`` for a File that fills a drive, with ``#2``
-            behind for the second image of the same; ``environment/MACHINE`` for a CD made here.
+            behind for the second image of the same; ``environment/MACHINE`` for a CD made here; ``variables/MACHINE``
+            for EFI variables.
         member: name of the package's member; empty for a blank disk, and for an environment.
         parents: names of the members that it holds the difference to, the nearest first; none for a whole disk.
         file_format: what the member is (`virt_ova.disk.base.DiskFormat`), or empty for a blank disk.

@@ -8,6 +8,7 @@ from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Envelope, Item, VirtualHardware, VirtualSystem
 from virt_ova.ovf.hardware import choose_hardware, effective_items
+from virt_ova.ovf.references import variables_file
 from virt_ova.plan.guest import is_arm
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Startup
@@ -29,6 +30,7 @@ class Blueprint:
         name: of the machine, safe and unique in the plan.
         collection: name of the outermost collection that it is in; empty when it is in none.
         startup: its turn among the machines; None when it is the only one and nothing is said of it.
+        variables_file: id of the package's file with its firmware's variables; empty when there is none.
     """
 
     system: VirtualSystem
@@ -37,6 +39,7 @@ class Blueprint:
     name: str
     collection: str = ""
     startup: Startup | None = None
+    variables_file: str = ""
 
 
 def choose_systems(
@@ -62,6 +65,7 @@ def choose_systems(
             name=unique_name(name, {each.name for each in chosen}),
             collection=turn.collection,
             startup=turn.startup,
+            variables_file=variables_file(envelope, hardware),
         )
         _note_name(blueprint, options, ledger)
         _note_turn(blueprint, len(turns), ledger)

@@ -78,7 +78,7 @@ def domain_xml(machine: Machine, *, sources: Mapping[str, VolumeSource], keeps_w
     _add_identity(domain, machine, sources)
     _add_text(domain, "memory", str(machine.memory_bytes // KIB), unit="KiB")
     _add_text(domain, "vcpu", str(machine.cpus.count))
-    _add_os(domain, machine)
+    _add_os(domain, machine, sources)
     _add_features(domain, machine)
     _add_cpu(domain, machine)
     SubElement(domain, "clock", {"offset": machine.clock})
@@ -157,7 +157,7 @@ def _printable_lines(text: str) -> str:
     return "\n".join(printable(line, limit=_LONGEST_DESCRIPTION) for line in lines)
 
 
-def _add_os(domain: Element, machine: Machine) -> None:
+def _add_os(domain: Element, machine: Machine, sources: Mapping[str, VolumeSource]) -> None:
     is_efi = machine.firmware.kind is FirmwareKind.EFI
     os = SubElement(domain, "os", {"firmware": "efi"} if is_efi else {})
     _add_text(os, "type", "hvm", arch=machine.architecture, machine=machine.chipset)
@@ -166,6 +166,8 @@ def _add_os(domain: Element, machine: Machine) -> None:
         firmware = SubElement(os, "firmware")
         for feature in ("enrolled-keys", "secure-boot"):
             SubElement(firmware, "feature", {"enabled": enabled, "name": feature})
+    if variables := variables_of(machine, sources):
+        _add_text(os, "nvram", variables.path)
 
 
 def _add_features(domain: Element, machine: Machine) -> None:
@@ -223,13 +225,20 @@ def source_of(drive: Drive, sources: Mapping[str, VolumeSource]) -> VolumeSource
     Raises:
         PlanError: it should have one but has not (``E_PLAN_SOURCE``).
     """
-    if not drive.transfer:
+    return _image(f"drive '{printable(drive.id)}' is filled by", drive.transfer, sources)
+
+
+def variables_of(machine: Machine, sources: Mapping[str, VolumeSource]) -> VolumeSource | None:
+    """Where the machine's own EFI variables are; None when it starts with fresh ones. Raises as `source_of`."""
+    what = f"the EFI variables of '{printable(machine.name)}' come by"
+    return _image(what, machine.firmware.variables, sources)
+
+
+def _image(what: str, transfer: str, sources: Mapping[str, VolumeSource]) -> VolumeSource | None:
+    if not transfer:
         return None
-    if (source := sources.get(drive.transfer)) is None:
-        raise PlanError(
-            f"drive '{printable(drive.id)}' is filled by transfer '{printable(drive.transfer)}', which has no image",
-            code="E_PLAN_SOURCE",
-        )
+    if (source := sources.get(transfer)) is None:
+        raise PlanError(f"{what} transfer '{printable(transfer)}', which has no image", code="E_PLAN_SOURCE")
     return source
 
 

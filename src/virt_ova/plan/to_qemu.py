@@ -15,7 +15,7 @@ from virt_ova.errors import PlanError
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import Bus, ConnectionKind, Controller, Drive, DriveKind, FirmwareKind, Machine, Nic
 from virt_ova.plan.nics import MADE
-from virt_ova.plan.to_libvirt import AGENT_PORT, IDE_UNITS_PER_CHANNEL, source_of, wwn_of
+from virt_ova.plan.to_libvirt import AGENT_PORT, IDE_UNITS_PER_CHANNEL, source_of, variables_of, wwn_of
 from virt_ova.text import quoted
 from virt_ova.units import MIB
 
@@ -63,7 +63,7 @@ class QemuSettings:
         display: value of ``-display``.
         host_forwards: ``hostfwd`` rules for the first user interface (``tcp:127.0.0.1:2222-:22``).
         firmware_code: file with EFI code, only read.
-        firmware_vars: file with this machine's EFI variables, written to.
+        firmware_vars: file with this machine's EFI variables, written to, where its package has none.
         tpm_socket: control socket of a running swtpm.
         agent: backend of the guest agent's port, as ``-chardev`` has it.
         keeps_writes: whether what the guest writes to its disks and EFI variables stays.
@@ -99,7 +99,7 @@ def qemu_command(
     return [
         chosen.binary,
         *_board(machine),
-        *_firmware(machine, chosen),
+        *_firmware(machine, sources, chosen),
         *_controllers(machine),
         *_drives(machine, sources, chosen),
         *_nics(machine, chosen),
@@ -135,14 +135,16 @@ def _board(machine: Machine) -> Iterator[str]:
     yield from ("-m", f"{machine.memory_bytes // MIB}", "-rtc", f"base={machine.clock}", "-boot", "strict=on")
 
 
-def _firmware(machine: Machine, settings: QemuSettings) -> Iterator[str]:
+def _firmware(machine: Machine, sources: Mapping[str, VolumeSource], settings: QemuSettings) -> Iterator[str]:
     if machine.firmware.kind is FirmwareKind.BIOS:
         return
-    if not (settings.firmware_code and settings.firmware_vars):
+    own = variables_of(machine, sources)
+    stored = own.path if own else settings.firmware_vars
+    if not (settings.firmware_code and stored):
         raise PlanError("the machine boots by EFI, and no EFI firmware was given", code="E_PLAN_SETTINGS")
     if machine.firmware.secure_boot:
         yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
-    code, variables = _escaped(settings.firmware_code), _escaped(settings.firmware_vars)
+    code, variables = _escaped(settings.firmware_code), _escaped(stored)
     yield from ("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}")
     yield from ("-drive", f"if=pflash,format=raw,unit=1{_fate(settings)},file={variables}")
 

@@ -13,7 +13,7 @@ from virt_ova.ovf.hardware import HostKind, HostReference
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.ledger import Ledger, label
 from virt_ova.plan.machine import DriveKind
-from virt_ova.plan.naming import environment_image_name, image_name
+from virt_ova.plan.naming import environment_image_name, image_name, variables_image_name
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, ImageFormat, Transfer
 from virt_ova.text import quoted
@@ -88,6 +88,19 @@ class Transfers:
             mode=DiskMode.EXPAND,
             image_name=environment_image_name(machine),
             environment=machine,
+        )
+        self.by_id[transfer.id] = transfer
+        return transfer.id
+
+    def add_variables(self, machine: str, source: DiskSource) -> str:
+        """Id of the transfer that is a copy of the EFI variables in `source`, for `machine` alone."""
+        transfer = Transfer(
+            id=f"variables/{machine}",
+            member=source.member,
+            capacity_bytes=source.capacity_bytes,
+            image_format=ImageFormat.RAW,
+            mode=DiskMode.EXPAND,
+            image_name=variables_image_name(machine),
         )
         self.by_id[transfer.id] = transfer
         return transfer.id

@@ -25,6 +25,7 @@ from virt_ova.plan.nics import made_networks
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, InstallPlan, Transfer
 from virt_ova.plan.strict import check_strict
+from virt_ova.plan.variables import check_variables
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.agreement import check_agreed
 from virt_ova.stories.delivery import Image, Scrutiny
@@ -157,6 +158,7 @@ class _Install:
     def check(self) -> None:
         """Everything that can be refused before the first byte is written."""
         check_agreed(self._package, self.plan, self._options)
+        check_variables(self.plan, self._target.capabilities)
         made_bytes = self._discs.check()
         sizes = {**self._supply.check(), **made_bytes}
         with recover_hinted(self._target.uri):

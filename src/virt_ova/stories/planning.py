@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_delta, open_disk
 from virt_ova.errors import PlanError
 from virt_ova.osinfo import known_guests
 from virt_ova.ovf.envelope import VirtualSystem
-from virt_ova.ovf.references import drive_files, walk
+from virt_ova.ovf.references import drive_files, variables_file, walk
 from virt_ova.package.package import Package, PackageDisk, PackageFile
+from virt_ova.plan.efivars import MAX_BYTES, VariableStore, examine
 from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.importing import make_import_plan
@@ -40,15 +42,23 @@ def plan_install(
     identity = PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest())
     if host and host.makes_hardware:
         return make_import_plan(package.envelope, identity=identity, host=host, options=options or InstallOptions())
+    systems = [each for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)]
+    with_variables = {variables_file(package.envelope, hardware) for each in systems for hardware in each.hardware}
     in_drives = drive_files(package.envelope)
     return make_plan(
         package.envelope,
         identity=identity,
         disks={disk.id: _disk_source(package, disk) for disk in package.disks},
-        files={file.id: _file_source(file, fills_drive=file.id in in_drives) for file in package.files},
+        files={
+            file.id: replace(
+                _file_source(file, fills_drive=file.id in in_drives),
+                variables=_variables(file) if file.id in with_variables else None,
+            )
+            for file in package.files
+        },
         host=host or HostCapabilities(),
         options=options or InstallOptions(),
-        guests=known_guests(each.os for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)),
+        guests=known_guests(each.os for each in systems),
     )
 
 
@@ -85,6 +95,19 @@ def _file_source(file: PackageFile, *, fills_drive: bool) -> DiskSource:
         file_size=file.size or 0,
         file_offset=file.position,
     )
+
+
+def _variables(file: PackageFile) -> VariableStore:
+    """What EFI variables are in `file`. Raises `SourceError`."""
+    problem = file.obstacle.message if file.obstacle else ""
+    if file.compression:
+        problem = "their file is compressed, expected it as it is"
+    size = file.size or 0
+    if size > MAX_BYTES:
+        problem = f"their file has {size} bytes, expected {MAX_BYTES} at most"
+    if problem:
+        return VariableStore(size_bytes=size, problem=problem)
+    return examine(file.require_member().read())
 
 
 def _capacity(file: PackageFile, member: Member, *, is_delta: bool = False) -> int:

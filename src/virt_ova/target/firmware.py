@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,12 @@ def find_firmware(chipset: str, *, secure_boot: bool, folders: Iterable[Path] = 
         if suits and any(fnmatchcase(machine, pattern) for pattern in firmware.machines):
             return firmware
     return None
+
+
+def variables_bytes(chipsets: Iterable[str]) -> dict[tuple[str, bool], int]:
+    """How many bytes the firmware has for variables, by chipset and whether it enforces secure boot."""
+    found = ((key, find_firmware(key[0], secure_boot=key[1])) for key in product(chipsets, (False, True)))
+    return {key: firmware.variables.stat().st_size for key, firmware in found if firmware is not None}
 
 
 def _installed(folders: Iterable[Path]) -> list[EfiFirmware]:

@@ -40,6 +40,8 @@ def write_descriptor(spec: ApplianceSpec, *, disk_name: str, disk_size_bytes: in
     file.set(f"{{{_OVF}}}size", str(disk_size_bytes))
     _one(envelope, "ovf:DiskSection/ovf:Disk").set(f"{{{_OVF}}}capacity", str(spec.disk.capacity_mib))
     system = _one(envelope, "ovf:VirtualSystem")
+    if spec.variables:
+        _add_variables(envelope, spec)
     system.set(f"{{{_OVF}}}id", spec.name)
     _one(system, "ovf:Name").text = spec.name
     _fill_hardware(_one(system, "ovf:VirtualHardwareSection"), spec)
@@ -65,6 +67,16 @@ def _fill_hardware(hardware: etree._Element, spec: ApplianceSpec) -> None:
         _one(controller, "rasd:ResourceSubType").text = subtype
     else:
         controller.remove(_one(controller, "rasd:ResourceSubType"))
+
+
+def _add_variables(envelope: etree._Element, spec: ApplianceSpec) -> None:
+    """The file of the firmware's variables, as VMware names it."""
+    size = str(len(spec.variables))
+    attributes = {f"{{{_OVF}}}href": spec.variables_name, f"{{{_OVF}}}id": "file2", f"{{{_OVF}}}size": size}
+    etree.SubElement(_one(envelope, "ovf:References"), f"{{{_OVF}}}File", attributes)
+    stated = {f"{{{_VMW}}}key": "nvram", f"{{{_VMW}}}value": "ovf:/file/file2"}
+    hardware = _one(envelope, "ovf:VirtualSystem/ovf:VirtualHardwareSection")
+    etree.SubElement(hardware, f"{{{_VMW}}}ExtraConfig", {f"{{{_OVF}}}required": "false", **stated})
 
 
 def _one(parent: etree._Element, path: str) -> etree._Element:

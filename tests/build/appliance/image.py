@@ -81,7 +81,7 @@ def _make_raw(spec: DiskSpec, parts: Parts, scratch: Path, cache: Path) -> Path:
     partitions: tuple[_Partition, ...]
     if spec.is_efi:
         system = _Partition(type=_PARTITION_TYPE_ESP, start_mib=1, size_mib=15)
-        _write_esp(raw, system, _efi_files(parts, scratch), scratch)
+        _write_esp(raw, system, _efi_files(spec, parts, scratch), scratch)
         partitions = (system, _Partition(type=_PARTITION_TYPE_LINUX, start_mib=16, size_mib=spec.capacity_mib - 16))
     else:
         partitions = (_Partition(type=_PARTITION_TYPE_LINUX, start_mib=1, size_mib=spec.capacity_mib - 1),)
@@ -106,10 +106,10 @@ def _write_bios_grub(raw: Path, grub: Path, scratch: Path) -> None:
         disk.write(boot[:440].ljust(_SECTOR_BYTES, b"\0") + core.read_bytes())
 
 
-def _efi_files(parts: Parts, scratch: Path) -> dict[str, Path]:
+def _efi_files(spec: DiskSpec, parts: Parts, scratch: Path) -> dict[str, Path]:
     """What stands in ``EFI`` of the system partition. Debian's signed GRUB reads ``EFI/debian/grub.cfg``."""
     if len(parts.loaders) == 1:
-        return {"BOOT/BOOTX64.EFI": _grub_image("x86_64-efi", parts.loaders[0], scratch)}
+        return {spec.loader: _grub_image("x86_64-efi", parts.loaders[0], scratch)}
     grub, shim = parts.loaders
     first = scratch / "signed.cfg"
     first.write_text(_GRUB_FIRST + "configfile $prefix/grub.cfg\n")

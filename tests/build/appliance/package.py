@@ -22,14 +22,16 @@ def build_appliance(output: Path, spec: ApplianceSpec, cache: Path = DEFAULT_CAC
     disk = build_disk(spec.disk, cache).read_bytes()
     disk_name, descriptor_name = f"{spec.name}-disk1.vmdk", f"{spec.name}.ovf"
     descriptor = write_descriptor(spec, disk_name=disk_name, disk_size_bytes=len(disk))
+    files = {disk_name: disk} | ({spec.variables_name: spec.variables} if spec.variables else {})
     manifest = "".join(
         f"SHA256({name})= {hashlib.sha256(content).hexdigest()}\n"
-        for name, content in ((descriptor_name, descriptor), (disk_name, disk))
+        for name, content in {descriptor_name: descriptor, **files}.items()
     )
     with tarfile.open(output, "w", format=tarfile.USTAR_FORMAT) as archive:
         _add(archive, descriptor_name, descriptor)
         _add(archive, f"{spec.name}.mf", manifest.encode())
-        _add(archive, disk_name, disk)
+        for name, content in files.items():
+            _add(archive, name, content)
     return output
 
 

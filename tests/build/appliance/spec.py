@@ -27,6 +27,8 @@ class DiskSpec:
         without_drivers: kernel modules to leave out of the initramfs (``mptspi``).
         agent: put QEMU's guest agent into it.
         panics: leave the initramfs out, so that the kernel panics for want of a root file system.
+        loader: where in ``EFI`` of its system partition the loader of ``efi`` is; only the default place needs no entry
+            in the firmware's boot menu.
     """
 
     firmware: FirmwareName = "bios"
@@ -34,6 +36,7 @@ class DiskSpec:
     without_drivers: frozenset[str] = frozenset()
     agent: bool = False
     panics: bool = False
+    loader: str = "BOOT/BOOTX64.EFI"
 
     @property
     def is_efi(self) -> bool:
@@ -53,6 +56,7 @@ class ApplianceSpec:
         cpus: processors.
         memory_mib: memory; GRUB hangs under EFI with less than 512.
         tpm: whether there is a TPM.
+        variables: what the firmware keeps, in a file of the package; none when empty.
     """
 
     name: str = "appliance"
@@ -62,6 +66,12 @@ class ApplianceSpec:
     cpus: int = 1
     memory_mib: int = 256
     tpm: bool = False
+    variables: bytes = b""
+
+    @property
+    def variables_name(self) -> str:
+        """Name of the file of `variables`."""
+        return f"{self.name}-file1.nvram"
 
     def __post_init__(self) -> None:
         if self.disk.is_efi and self.memory_mib < _EFI_MEMORY_MIB:

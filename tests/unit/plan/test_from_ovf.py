@@ -289,18 +289,6 @@ class TestBoard:
         assert error.code == "E_FIRMWARE"
         assert error.message == "the package needs EFI secure boot, which needs chipset q35, and the host has pc"
 
-    @pytest.mark.parametrize(("config", "expected"), [(EFI, 1), ({}, 0)], ids=["EFI", "BIOS"])
-    def test_variables_of_the_package_are_left_out_and_told(self, config: dict[str, str], expected: int) -> None:
-        extra = {"nvram": "ovf:/file/file2"}
-        hardware = VirtualHardware(system_types=("vmx-13",), items=(CPU,), config=config, extra_config=extra)
-        findings = plan_of(VirtualSystem(id="vm", hardware=(hardware,))).findings
-        told = [(each.severity, each.message) for each in findings if each.code == "NVRAM_FRESH"]
-        message = (
-            "the package's EFI variables are not taken over, whatever their format: the machine starts with fresh "
-            r"ones, and boots what is at \EFI\BOOT\BOOTX64.EFI"
-        )
-        assert told == [(Severity.WARNING, message)] * expected
-
 
 def test_of_several_hardware_sections_the_best_known_is_taken() -> None:
     sections = (

@@ -88,6 +88,17 @@ def test_efi_without_secure_boot_says_so() -> None:
     assert domain.find("features/smm") is None
 
 
+def test_variables_of_the_package_are_named() -> None:
+    virtual = machine(chipset="q35", firmware=Firmware(kind=FirmwareKind.EFI, variables="v"))
+    xml = domain_xml(virtual, sources={"v": VolumeSource(image_format="raw", path="/images/web-efi-vars.fd")})
+    assert schema_error(xml) == ""
+    assert "<nvram>/images/web-efi-vars.fd</nvram>" in xml
+    with pytest.raises(PlanError) as caught:
+        domain_xml(virtual, sources={})
+    message = "the EFI variables of 'web' come by transfer 'v', which has no image"
+    assert (caught.value.code, caught.value.message) == ("E_PLAN_SOURCE", message)
+
+
 def test_secure_boot_needs_keys_and_system_management_mode() -> None:
     domain = written(machine(chipset="q35", firmware=Firmware(kind=FirmwareKind.EFI, secure_boot=True), has_tpm=True))
     features = {feature.get("name"): feature.get("enabled") for feature in domain.findall("os/firmware/feature")}

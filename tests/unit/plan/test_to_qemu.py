@@ -178,6 +178,16 @@ def test_qemu_takes_efi(chipset: str, secure_boot: bool, sources: dict[str, Volu
     assert f"secure = {'true' if secure_boot else 'false'}" in shown
 
 
+@pytest.mark.parametrize(("keeps_writes", "fate"), [(True, ""), (False, ",snapshot=on")])
+def test_variables_of_the_package_are_used(*, keeps_writes: bool, fate: str) -> None:
+    virtual = machine(chipset="q35", firmware=Firmware(kind=FirmwareKind.EFI, variables="v"))
+    own = {"v": VolumeSource(image_format="raw", path="a,b.fd")}
+    settings = QemuSettings(firmware_code="code", firmware_vars="other", keeps_writes=keeps_writes)
+    command = qemu_command(virtual, sources=own, settings=settings)
+    assert f"if=pflash,format=raw,unit=1{fate},file=a,,b.fd" in command
+    assert "other" not in " ".join(command)
+
+
 @needs_qemu
 def test_an_interface_without_a_cable_has_no_peer(sources: dict[str, VolumeSource]) -> None:
     virtual = machine(nics=(Nic(model="e1000", connection=Connection(kind=ConnectionKind.NONE)),))

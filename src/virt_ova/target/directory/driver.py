@@ -23,7 +23,7 @@ from virt_ova.kernel import file_identity, has_identity, seal_of
 from virt_ova.paths import PATH_ERRORS, is_text, path_problem
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, VolumeSource
-from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine
+from virt_ova.plan.machine import ConnectionKind, FirmwareKind, Machine, images_of
 from virt_ova.plan.nics import MADE
 from virt_ova.plan.plan import InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
@@ -38,7 +38,7 @@ from virt_ova.target.directory.script import run_script
 from virt_ova.target.directory.sockets import AGENT_SOCKET, TPM_SOCKET, listening
 from virt_ova.target.directory.tpm import TPM_FOLDER, has_tpm, make_tpm
 from virt_ova.target.emulator import device_names, kvm_runs
-from virt_ova.target.firmware import EfiFirmware, find_firmware
+from virt_ova.target.firmware import EfiFirmware, find_firmware, variables_bytes
 from virt_ova.target.identity import identified, new_uuid
 from virt_ova.target.names import check_file_name
 from virt_ova.target.record import Note, Record, Removal, unnoted
@@ -105,12 +105,17 @@ class DirectoryTarget:
     @cached_property
     def capabilities(self) -> HostCapabilities:
         """What QEMU on this host can do; as little as is sure when there is none."""
-        if shutil.which(EMULATOR) is None:
-            return HostCapabilities(virt_types=("qemu",), chipsets=_CHIPSETS, firmware=_bootable_firmware())
-        return HostCapabilities(
-            virt_types=("kvm", "qemu") if kvm_runs(EMULATOR) else ("qemu",),
+        bare = HostCapabilities(
+            virt_types=("qemu",),
             chipsets=_CHIPSETS,
             firmware=_bootable_firmware(),
+            variables_bytes=variables_bytes(_CHIPSETS),
+        )
+        if shutil.which(EMULATOR) is None:
+            return bare
+        return replace(
+            bare,
+            virt_types=("kvm", "qemu") if kvm_runs(EMULATOR) else ("qemu",),
             secure_boot=find_firmware("q35", secure_boot=True) is not None,
             tpm=has_tpm(),
             devices=device_names(EMULATOR),
@@ -125,7 +130,7 @@ class DirectoryTarget:
                 raise folder_exists(folder)
             _check_networks(machine)
             check_hardware(machine, self.capabilities, _completed(QemuSettings(serial="null"), _firmware_of(machine)))
-            images = {drive.transfer: machine.name for drive in machine.drives if drive.transfer}
+            images = dict.fromkeys(images_of(machine), machine.name)
             self._machine_of = images | self._machine_of
         for transfer in plan.transfers:
             _check_image_name(transfer.image_name)
@@ -161,7 +166,7 @@ class DirectoryTarget:
         try:
             firmware = _firmware_of(machine)
             script = _script(machine, own, firmware)
-            if firmware is not None:
+            if firmware is not None and not machine.firmware.variables:
                 variables = _read(firmware.variables)
                 made.append(write_new(folder.path / VARIABLES_FILE, variables, create=folder.create).made)
             described = _xml(machine, own, domain_uuid).encode()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from virt_ova.errors import PlanError
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import VolumeSource
-from virt_ova.plan.machine import Machine
+from virt_ova.plan.machine import Machine, images_of
 from virt_ova.plan.to_qemu import QemuSettings, qemu_command
 from virt_ova.target.directory.tpm import TPM_EMULATOR
 from virt_ova.text import quoted
@@ -28,7 +28,7 @@ def check_hardware(machine: Machine, host: HostCapabilities, settings: QemuSetti
             code="E_PLAN_HARDWARE",
             hint=f"Install it: apt install {TPM_EMULATOR}",
         )
-    sources = {drive.transfer: _SOME_IMAGE for drive in machine.drives if drive.transfer}
+    sources = dict.fromkeys(images_of(machine), _SOME_IMAGE)
     words = qemu_command(machine, sources=sources, settings=settings)
     for option, value in pairwise(words):
         device = value.partition(",")[0]

@@ -7,8 +7,11 @@ question, which takes seconds.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
+from pathlib import PurePosixPath
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -18,10 +21,17 @@ from virt_ova.errors import ToolError
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.machine import Connection, ConnectionKind, FirmwareKind
 from virt_ova.target.emulator import DEVICE, device_names, kvm_runs
-from virt_ova.target.firmware import find_firmware
+from virt_ova.target.firmware import find_firmware, variables_bytes
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 
 DEFAULT_NETWORK: Final = "default"
+
+_CHIPSETS: Final = ("pc", "q35")
+_VARIABLES_BYTES: Final = 528 << 10
+"""What EDK II's firmware of 4 MiB has for variables."""
+
+_OF_4_MIB: Final = re.compile(r".*[._-]4m\b.*\.(?:fd|bin)", re.IGNORECASE)
+"""Name of such firmware as distributions have it: ``OVMF_CODE_4M.fd``, ``ovmf-x86_64-4m-code.bin``."""
 
 _NO_SUCH_MACHINE: Final = (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
 _NO_CAPABILITIES: Final = {"test": HostCapabilities(virt_types=("test",))}
@@ -52,13 +62,21 @@ def interpret(described: str, *, is_local: bool) -> HostCapabilities:
     enforces = "yes" in _texts(root.iterfind("os/loader/enum[@name='secure']/value"))
     return HostCapabilities(
         virt_types=_virt_types(root, emulator, is_local=is_local),
-        chipsets=("pc", "q35"),
+        chipsets=_CHIPSETS,
         firmware=frozenset(FirmwareKind) if has_efi else frozenset({FirmwareKind.BIOS}),
         secure_boot=enforces and (not is_local or find_firmware("q35", secure_boot=True) is not None),
+        variables_bytes=variables_bytes(_CHIPSETS) if is_local else _variables_by_name(root),
         tpm="emulator" in _texts(root.iterfind("devices/tpm/enum[@name='backendModel']/value")),
         devices=_devices(emulator) if is_local else frozenset(),
         has_nvme="nvme" in _texts(root.iterfind("devices/disk/enum[@name='bus']/value")),
     )
+
+
+def _variables_by_name(root: ET.Element) -> dict[tuple[str, bool], int]:
+    """What firmware elsewhere has for variables, when the names of all that there is tell the same."""
+    names = [PurePosixPath(text).name for text in _texts(root.iterfind("os/loader/value"))]
+    is_known = bool(names) and all(map(_OF_4_MIB.fullmatch, names))
+    return dict.fromkeys(product(_CHIPSETS, (False, True)), _VARIABLES_BYTES) if is_known else {}
 
 
 def network_states(connection: Any) -> Mapping[str, bool]:  # noqa: ANN401 - libvirt has no types

@@ -16,7 +16,7 @@ import libvirt
 
 from virt_ova.errors import PlanError, TargetError
 from virt_ova.plan.inputs import VolumeSource
-from virt_ova.plan.machine import Machine
+from virt_ova.plan.machine import Machine, images_of
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.libvirt.errors import absent_is_fine, translated
 from virt_ova.text import printable, quoted
@@ -49,7 +49,7 @@ def check_hardware(connection: Any, machine: Machine, *, uri: str) -> None:  # n
     with translated("asking for the kind of hypervisor"):
         if str(connection.getType()) != "QEMU":
             return
-    sources = {drive.transfer: _SOME_IMAGE for drive in machine.drives if drive.transfer}
+    sources = dict.fromkeys(images_of(machine), _SOME_IMAGE)
     described = domain_xml(machine, sources=sources)
     with translated(f"trying the hardware of {quoted(machine.name)}"), absent_is_fine(libvirt.VIR_ERR_NO_SUPPORT):
         try:

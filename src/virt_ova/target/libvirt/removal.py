@@ -140,11 +140,13 @@ def _is_expanded_from(pool: Any, volume: Any, record: Record) -> bool:  # noqa: 
 
 
 def _is_used(connection: Any, volume: Any) -> bool:  # noqa: ANN401 - libvirt has no types
-    """Whether any domain has the volume as a disk."""
+    """Whether any domain has the volume as a disk, or its EFI variables in it."""
     with translated("looking for the machines that use a volume"):
         path, pool, name = volume.path(), volume.storagePoolLookupByVolume().name(), volume.name()
-        described = [domain.XMLDesc(0) for domain in connection.listAllDomains(0)]
-    sources = [source for text in described for source in ET.fromstring(text).iterfind("devices/disk/source")]  # noqa: S314 - libvirt made it
+        described = [ET.fromstring(domain.XMLDesc(0)) for domain in connection.listAllDomains(0)]  # noqa: S314 - libvirt made it
+    if any(path == domain.findtext("os/nvram") for domain in described):
+        return True
+    sources = [source for domain in described for source in domain.iterfind("devices/disk/source")]
     return any(
         path in source.attrib.values() or (source.get("pool"), source.get("volume")) == (pool, name)
         for source in sources

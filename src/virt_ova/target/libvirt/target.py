@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Final, cast
 
@@ -11,10 +10,12 @@ import libvirt
 
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.findings import Finding, Severity
+from virt_ova.plan.efivars import MAX_BYTES as MAX_VARIABLES_BYTES
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import Backing, VolumeSource
 from virt_ova.plan.machine import Connection, ConnectionKind, Machine
-from virt_ova.plan.plan import InstallPlan, Transfer
+from virt_ova.plan.naming import trial_image_name
+from virt_ova.plan.plan import ImageFormat, InstallPlan, Transfer
 from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.target.base import Volume
 from virt_ova.target.identity import identified, new_uuid
@@ -23,10 +24,12 @@ from virt_ova.target.libvirt import pool as pools
 from virt_ova.target.libvirt.errors import SPACE_HINT, silence, translated
 from virt_ova.target.libvirt.lifeline import Lifeline
 from virt_ova.target.libvirt.records import domain_record, network_record
+from virt_ova.target.libvirt.trial import LibvirtTrial
 from virt_ova.target.libvirt.uri import is_local
 from virt_ova.target.names import check_file_name
 from virt_ova.target.record import Note, Record, Removal, unnoted
 from virt_ova.text import quoted, without_secrets
+from virt_ova.undo import Made, take_back
 from virt_ova.units import format_bytes
 
 _LEASING: Final = frozenset({ConnectionKind.NETWORK, ConnectionKind.SHARED})
@@ -108,7 +111,7 @@ class LibvirtTarget:
 
     def create_volume(self, transfer: Transfer, size_bytes: int) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.Target.create_volume`."""
-        return self._create(transfer)
+        return self._create(transfer.image_name, transfer.image_format)
 
     def check_link(self, backing: Backing) -> None:
         """See `virt_ova.target.base.Linker.check_link`."""
@@ -116,14 +119,14 @@ class LibvirtTarget:
 
     def create_linked(self, transfer: Transfer, size_bytes: int, backing: Backing) -> volume.LibvirtVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.Linker.create_linked`."""
-        return self._create(transfer, backing)
+        return self._create(transfer.image_name, transfer.image_format, backing)
 
     def create_host_expanded(self, transfer: Transfer, size_bytes: int) -> hostexpand.HostExpandedVolume:  # noqa: ARG002 - a volume grows
         """See `virt_ova.target.base.HostExpander.create_host_expanded`."""
         name = check_file_name(transfer.image_name, "the volume name")
         path = pools.folder_of(self._required_pool()) / name
         return hostexpand.HostExpandedVolume(
-            upload=self._create(replace(transfer, image_name=hostexpand.upload_name(name))),
+            upload=self._create(hostexpand.upload_name(name), transfer.image_format),
             pool=self._required_pool(),
             lifeline=self._lifeline,
             note=self._note_object,
@@ -132,13 +135,12 @@ class LibvirtTarget:
             capacity_bytes=transfer.capacity_bytes,
         )
 
-    def _create(self, transfer: Transfer, backing: Backing | None = None) -> volume.LibvirtVolume:
-        name = check_file_name(transfer.image_name, "the volume name")
+    def _create(self, name: str, image_format: ImageFormat, backing: Backing | None = None) -> volume.LibvirtVolume:
         made = volume.create_volume(
             self._connection,
             self._required_pool(),
-            name,
-            transfer.image_format,
+            check_file_name(name, "the volume name"),
+            image_format,
             lifeline=self._lifeline,
             note=self._note_object,
             in_place=self._in_place,
@@ -165,9 +167,29 @@ class LibvirtTarget:
         self._note_object(domain_record(machine.name, uuid))
         return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, has_lease=has_lease)
 
-    def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> domain.LibvirtDomain:
+    def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> domain.LibvirtDomain | LibvirtTrial:
         """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a file that libvirt removes."""
-        return self._define(machine, volumes, new_uuid(), keeps_writes=False)
+        if not (variables := machine.firmware.variables):
+            return self._define(machine, volumes, new_uuid(), keeps_writes=False)
+        copy = self._copy(cast("volume.LibvirtVolume", volumes[variables]), trial_image_name(machine.name))
+        try:
+            made = self._define(machine, {**volumes, variables: copy}, new_uuid(), keeps_writes=False)
+        except BaseException as exc:
+            take_back([Made(what=f"volume {copy.name}", discard=copy.discard)], exc)
+            raise
+        return LibvirtTrial(domain=made, variables=copy)
+
+    def _copy(self, original: volume.LibvirtVolume, name: str) -> volume.LibvirtVolume:
+        """A volume with the same EFI variables."""
+        content = original.read(MAX_VARIABLES_BYTES)
+        made = self._create(name, original.image_format)
+        try:
+            made.sink.write_at(0, [content])
+            made.sink.finish(len(content))
+        except BaseException as exc:
+            take_back([Made(what=f"volume {name}", discard=made.discard)], exc)
+            raise
+        return made
 
     def tell(self, note: Note) -> None:
         """See `virt_ova.target.record.Recoverable.tell`."""

@@ -80,6 +80,10 @@ class LibvirtVolume:
         with examined(path):
             return volume_record(self._pool, self._name, file=file_identity(path), sealed=seal_of(path))
 
+    def read(self, length: int) -> bytes:
+        """Its first bytes, `length` if it has so many. Raises `TargetError`."""
+        return head_of(self._volume.connect(), self._volume, length)
+
     def discard(self) -> None:
         """Remove the volume, whatever state it is in.
 

@@ -128,11 +128,13 @@ def test_libvirt_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
-def described(domain: str = "qemu", *, secure: str = "no", firmware: str = "", tpm: str = "passthrough") -> str:
+def described(
+    domain: str = "qemu", *, secure: str = "no", firmware: str = "", tpm: str = "passthrough", loaders: str = ""
+) -> str:
     """Domain capabilities, as far as they are read."""
     return f"""<domainCapabilities><path>/usr/bin/no-such-emulator</path><domain>{domain}</domain>
       <os supported='yes'><enum name='firmware'>{firmware}</enum>
-        <loader supported='yes'><enum name='secure'><value>{secure}</value></enum></loader></os>
+        <loader supported='yes'>{loaders}<enum name='secure'><value>{secure}</value></enum></loader></os>
       <devices><tpm supported='yes'><enum name='backendModel'><value>{tpm}</value></enum></tpm></devices>
     </domainCapabilities>"""
 
@@ -152,6 +154,23 @@ def test_a_rich_host() -> None:
     assert told.firmware == frozenset(FirmwareKind)
     assert told.secure_boot
     assert told.tpm
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("OVMF_CODE_4M.fd", "OVMF_CODE_4M.ms.fd"), {528 << 10}),
+        (("ovmf-x86_64-4m-code.bin", "OVMF_CODE.4m.fd"), {528 << 10}),
+        (("OVMF_CODE_4M.fd", "OVMF_CODE.fd"), set()),
+        (("OVMF_CODE_4M.qcow2",), set()),
+        ((), set()),
+    ],
+)
+def test_firmware_elsewhere_is_known_by_its_name(names: tuple[str, ...], expected: set[int]) -> None:
+    loaders = "".join(f"<value>/usr/share/4m.fd/{name}</value>" for name in names)
+    told = interpret(described(loaders=loaders), is_local=False).variables_bytes
+    assert set(told.values()) == expected
+    assert set(told) in ({("pc", False), ("pc", True), ("q35", False), ("q35", True)}, set())
 
 
 def test_kvm_that_was_tried_and_failed_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
