@@ -18,6 +18,8 @@ from virt_ova.target.directory.domain import stop
 
 QEMU = "/usr/bin:/bin"
 SIGN = "Boot failed: not a bootable disk"
+RFB = b"RFB 003.008\n"
+"""How a VNC server greets (RFC 6143, 7.1.1)."""
 
 
 @pytest.fixture
@@ -35,12 +37,13 @@ def test_a_person_reads_what_was_seen_and_how_to_get_there(words: tuple[str | Pa
     assert told[0].startswith("Booted: firmware after ")
     assert told[1] == "  the serial console is silent; the screen says:"
     folder = tmp_path / "m" / "vm"
-    assert told[-6:] == [
+    assert told[-7:] == [
         "  No bootable device.",
         f"  there is nothing to boot on its disk: {SIGN}",
         f"  screen: still (720x400), '{tmp_path}/shots/vm.png'",
         "Reach vm:",
         f"  console  socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:{folder}/console.sock",
+        f"  screen   vncviewer {folder}/vnc.sock",
         f"  monitor  socat - UNIX-CONNECT:{folder}/monitor.sock",
     ]
     picture = read_picture((tmp_path / "shots" / "vm.png").read_bytes())
@@ -49,7 +52,7 @@ def test_a_person_reads_what_was_seen_and_how_to_get_there(words: tuple[str | Pa
     assert [path.name for path in (tmp_path / "shots").iterdir()] == ["vm.png"]
 
 
-def test_the_console_and_the_monitor_answer(words: tuple[str | Path, ...], tmp_path: Path) -> None:
+def test_the_console_the_screen_and_the_monitor_answer(words: tuple[str | Path, ...], tmp_path: Path) -> None:
     assert virt_ova(*words, path=QEMU).returncode == 0
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.connect(str(tmp_path / "m" / "vm" / "monitor.sock"))
@@ -60,6 +63,7 @@ def test_the_console_and_the_monitor_answer(words: tuple[str | Path, ...], tmp_p
             said += monitor.recv(4096)
     with socket.socket(socket.AF_UNIX) as console:
         console.connect(str(tmp_path / "m" / "vm" / "console.sock"))
+    assert _greeting(tmp_path / "m" / "vm" / "vnc.sock") == RFB
 
 
 def test_a_program_reads_the_same(words: tuple[str | Path, ...], tmp_path: Path) -> None:
@@ -77,6 +81,7 @@ def test_a_program_reads_the_same(words: tuple[str | Path, ...], tmp_path: Path)
         "screen": {"state": "still", "width": 720, "height": 400, "file": ""},
     }
     reach = result["domains"][0]["reach"]
+    assert reach["vnc"] == f"{tmp_path}/m/vm/vnc.sock"
     assert sorted(reach) == ["addresses", "console", "monitor", "screen", "ssh", "vnc"]
     assert reach["addresses"] == []
 
@@ -130,7 +135,7 @@ def test_a_machine_that_only_starts_can_be_reached_too(words: tuple[str | Path, 
 
 
 def test_a_port_of_the_guest_can_be_forwarded_from_the_script(words: tuple[str | Path, ...], tmp_path: Path) -> None:
-    """As the script's own comment says."""
+    """As the script's own comment says; so is the screen where that says it is."""
     assert virt_ova(*words[:-2], path=QEMU).returncode == 0
     script = tmp_path / "m" / "vm" / "run"
     (line,) = (line for line in script.read_text().splitlines() if "hostfwd=" in line)
@@ -141,12 +146,21 @@ def test_a_port_of_the_guest_can_be_forwarded_from_the_script(words: tuple[str |
     with subprocess.Popen([script, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 30
-            while not _listens(port):
+            screen = script.with_name("vnc.sock")
+            while not (_listens(port) and screen.exists()):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+            assert _greeting(screen) == RFB
         finally:
             process.kill()
+
+
+def _greeting(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as screen:
+        screen.settimeout(30)
+        screen.connect(str(path))
+        return screen.recv(len(RFB))
 
 
 def _listens(port: int) -> bool:

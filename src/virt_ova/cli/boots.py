@@ -110,7 +110,7 @@ def _ways(reach: Reach) -> dict[str, str]:
         "address": ", ".join(reach.addresses),
         "log in": reach.ssh,
         "console": reach.console,
-        "screen": f"{reach.screen} (VNC at {reach.vnc})" if reach.vnc else reach.screen,
+        "screen": reach.screen if reach.vnc in reach.screen else f"{reach.screen} (VNC at {reach.vnc})",
         "monitor": reach.monitor,
     }
     return {way: words for way, words in ways.items() if words}

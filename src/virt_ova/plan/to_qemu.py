@@ -61,6 +61,7 @@ class QemuSettings:
         binary: the emulator.
         serial: where the first serial port goes; further ones go nowhere.
         display: value of ``-display``.
+        vnc: where a VNC server shows the screen, as ``-vnc`` has it (``unix:vnc.sock``); empty for none.
         host_forwards: ``hostfwd`` rules for the first user interface (``tcp:127.0.0.1:2222-:22``).
         firmware_code: file with EFI code, only read.
         firmware_vars: file with this machine's EFI variables, written to, where its package has none.
@@ -72,6 +73,7 @@ class QemuSettings:
     binary: str = "qemu-system-x86_64"
     serial: str = "mon:stdio"
     display: str = "none"
+    vnc: str = ""
     host_forwards: tuple[str, ...] = ()
     firmware_code: str = ""
     firmware_vars: str = ""
@@ -259,6 +261,7 @@ def _extras(machine: Machine, settings: QemuSettings) -> Iterator[str]:
     yield from ("-display", settings.display)
     if machine.video:
         yield from ("-device", _looked_up(VIDEO_DEVICES, machine.video, "video"))
+        yield from ("-vnc", settings.vnc) if settings.vnc else ()
     if machine.sound:
         if machine.sound not in SOUND_DEVICES:
             raise PlanError(f"sound model {quoted(machine.sound)} is not known", code="E_PLAN_HARDWARE")

@@ -141,7 +141,7 @@ class Reach:
         ssh: what to type in a shell to log in, where this host has a way to the machine.
         console: what to type for the serial console.
         screen: what to type for the screen.
-        vnc: address and port of the screen's VNC server on the target.
+        vnc: address and port of the screen's VNC server on the target, or the path of its Unix socket.
         monitor: what to type for QEMU's monitor.
     """
 

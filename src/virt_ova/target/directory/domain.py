@@ -24,7 +24,7 @@ from virt_ova.target.directory.folder import MachineFolder
 from virt_ova.target.directory.lock import lock_holder
 from virt_ova.target.directory.qmp import CATCH_FILE
 from virt_ova.target.directory.senses import SERIAL_LOG, senses_of
-from virt_ova.target.directory.sockets import CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, SOCKETS, listening
+from virt_ova.target.directory.sockets import CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, SOCKETS, VNC_SOCKET, listening
 from virt_ova.target.directory.tpm import TPM_PID_FILE, end_tpm, start_tpm
 from virt_ova.target.emulator import PACKAGE
 from virt_ova.text import quoted
@@ -90,8 +90,11 @@ class FolderDomain:
     def reach(self) -> Reach:
         """See `virt_ova.target.base.Reachable.reach`."""
         folder = self._folder.path
+        has_screen = (folder / VNC_SOCKET).is_socket()
         return Reach(
             console=f"socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:{shlex.quote(str(folder / CONSOLE_SOCKET))}",
+            screen=f"vncviewer {shlex.quote(str(folder / VNC_SOCKET))}" if has_screen else "",
+            vnc=str(folder / VNC_SOCKET) if has_screen else "",
             monitor=f"socat - UNIX-CONNECT:{shlex.quote(str(folder / MONITOR_SOCKET))}",
         )
 

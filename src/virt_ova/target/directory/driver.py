@@ -35,7 +35,7 @@ from virt_ova.target.directory.folder import FolderVolume, MachineFolder, folder
 from virt_ova.target.directory.hardware import check_hardware
 from virt_ova.target.directory.records import Kind, file_record, is_as_recorded, machine_record
 from virt_ova.target.directory.script import run_script
-from virt_ova.target.directory.sockets import AGENT_SOCKET, TPM_SOCKET, listening
+from virt_ova.target.directory.sockets import AGENT_SOCKET, TPM_SOCKET, VNC_SOCKET, escaped, listening
 from virt_ova.target.directory.tpm import TPM_FOLDER, has_tpm, make_tpm
 from virt_ova.target.emulator import device_names, kvm_runs
 from virt_ova.target.firmware import EfiFirmware, find_firmware, variables_bytes
@@ -351,7 +351,7 @@ def _command(
 def _script(machine: Machine, volumes: Mapping[str, FolderVolume], firmware: EfiFirmware | None) -> str:
     """The script that runs `machine` on a terminal."""
     backings = filter(None, (volume.backing for volume in volumes.values()))
-    command = _command(machine, volumes, QemuSettings(), firmware)
+    command = _command(machine, volumes, QemuSettings(vnc=f"unix:{VNC_SOCKET}"), firmware)
     return run_script(machine.name, command, backings, has_tpm=machine.has_tpm)
 
 
@@ -379,6 +379,7 @@ def _daemon_command(
     settings = QemuSettings(
         serial=f"chardev:{CONSOLE}",
         agent=f"socket,path={listening(folder, AGENT_SOCKET)}",
+        vnc=f"unix:{escaped(folder, VNC_SOCKET)}",
         keeps_writes=keeps_writes,
     )
     return [*_command(machine, volumes, settings, firmware), *daemon_options(folder)]

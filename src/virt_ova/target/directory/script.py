@@ -12,6 +12,7 @@ from virt_ova.text import printable
 _HEAD = """\
 #!/bin/sh
 # Runs the machine {name}. Its serial console is this terminal: Ctrl-A X ends it, Ctrl-A C is QEMU's monitor.
+# Its screen, while it runs, is at vnc.sock in this folder: vncviewer vnc.sock
 # Arguments are added to those of QEMU, also behind --: ./run -- -m 4096
 # With user networking, so does port 2222 of this host lead to port 22 of the guest:
 #   ./run -set netdev.net0.hostfwd=tcp:127.0.0.1:2222-:22

@@ -16,15 +16,21 @@ CONSOLE_SOCKET: Final = "console.sock"
 MONITOR_SOCKET: Final = "monitor.sock"
 QMP_SOCKET: Final = "qmp.sock"
 TPM_SOCKET: Final = "tpm.sock"
+VNC_SOCKET: Final = "vnc.sock"
 
-SOCKETS: Final = (AGENT_SOCKET, CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, TPM_SOCKET)
+SOCKETS: Final = (AGENT_SOCKET, CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, TPM_SOCKET, VNC_SOCKET)
 
 _LONGEST_NAME: Final = 107
 
 
 def listening(folder: Path, name: str) -> str:
     """Value of QEMU's options for a socket that it listens on, run in `folder`."""
-    return f"{name_of(folder, name).replace(',', ',,')},server=on,wait=off"
+    return f"{escaped(folder, name)},server=on,wait=off"
+
+
+def escaped(folder: Path, name: str) -> str:
+    """What a QEMU that is started in `folder` calls its socket there, as it stands among other options."""
+    return name_of(folder, name).replace(",", ",,")
 
 
 def name_of(folder: Path, name: str, *, forbidden: str = "") -> str:
