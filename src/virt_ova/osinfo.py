@@ -28,6 +28,7 @@ _DEVICES: Final = {
     f"{_PCI}1af4/1048": Support.VIRTIO_SCSI,
     f"{_PCI}1af4/1000": Support.VIRTIO_NET,
     f"{_PCI}1af4/1041": Support.VIRTIO_NET,
+    f"{_PCI}1af4/1050": Support.VIRTIO_GPU,
 }
 """PCI devices, old and new kinds of virtio, by libosinfo's identifiers."""
 

@@ -11,6 +11,7 @@ from virt_ova.ovf.envelope import OperatingSystem
 from virt_ova.plan.guest import Guest, Support
 
 ALL = frozenset(Support)
+BUT_GPU = ALL - {Support.VIRTIO_GPU}
 BLOCK = "http://pcisig.com/pci/1af4/1001"
 
 
@@ -24,8 +25,9 @@ def known(word: str, *folders: Path) -> Guest:
 @pytest.mark.parametrize(
     ("word", "short_id", "supports"),
     [
-        ("debian10_64Guest", "debian10", ALL),
-        ("Ubuntu22_LTS_64", "ubuntu22.04", ALL),
+        ("debian10_64Guest", "debian10", BUT_GPU),
+        ("debian11_64Guest", "debian11", ALL),
+        ("Ubuntu22_LTS_64", "ubuntu22.04", BUT_GPU),
         ("rhel6_64Guest", "rhel6.0", {Support.VIRTIO_BLK, Support.VIRTIO_NET}),
         ("freebsd12_64Guest", "freebsd12.0", {Support.VIRTIO_BLK, Support.VIRTIO_NET}),
         ("other5xlinux-64Guest", "linux2018", ALL),

@@ -83,6 +83,7 @@ def check_plan(plan: InstallPlan) -> None:
     for machine in plan.machines:
         check_name(machine.name)
         _check_words(machine)
+        _check_tablet(machine)
         _check_numbers(machine)
         _check_controllers(machine)
         _check_drives(machine)
@@ -175,6 +176,11 @@ def _check_words(machine: Machine) -> None:
         text = getattr(machine, field)
         if not pattern.fullmatch(text):
             raise bad_plan(f"machine {quoted(machine.name)} has the {field} {quoted(text)}, which is not known")
+
+
+def _check_tablet(machine: Machine) -> None:
+    if machine.has_tablet and not machine.usb:
+        raise bad_plan(f"machine {quoted(machine.name)} has a USB tablet, and no USB controller")
 
 
 def _check_numbers(machine: Machine) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from virt_ova.errors import PlanError
 from virt_ova.ovf.envelope import Item, ResourceType
 from virt_ova.ovf.hardware import DRIVE_TYPES, cpu_count, items_of, memory_bytes
-from virt_ova.plan.board import Board
+from virt_ova.plan.circumstances import Circumstances
 from virt_ova.plan.controllers import CONTROLLER_TYPES
-from virt_ova.plan.guest import Guest
+from virt_ova.plan.guest import Guest, Support
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Cpus
+from virt_ova.plan.options import MachineStyle
+from virt_ova.plan.to_qemu import TABLET_DEVICE, VIDEO_DEVICES
 from virt_ova.text import quoted
 from virt_ova.units import GIB, MIB, format_bytes
 
@@ -53,6 +55,7 @@ class Devices:
     video: str
     sound: str
     usb: str
+    has_tablet: bool
     has_tpm: bool
 
 
@@ -106,9 +109,9 @@ def plan_agent_channel(guest: Guest, virt_type: str, host: HostCapabilities, led
     return True
 
 
-def plan_devices(items: Sequence[Item], board: Board, host: HostCapabilities, ledger: Ledger) -> Devices:
+def plan_devices(items: Sequence[Item], around: Circumstances, ledger: Ledger) -> Devices:
     """Ports, screen, sound, USB and TPM; what is known to none of the planners is dropped."""
-    planner = _Planner(board, host, ledger)
+    planner = _Planner(around, ledger)
     for item in items:
         if item.resource_type not in _HANDLED_ELSEWHERE:
             planner.take(item)
@@ -118,9 +121,8 @@ def plan_devices(items: Sequence[Item], board: Board, host: HostCapabilities, le
 class _Planner:
     """Takes the items one by one."""
 
-    def __init__(self, board: Board, host: HostCapabilities, ledger: Ledger) -> None:
-        self._board = board
-        self._host = host
+    def __init__(self, around: Circumstances, ledger: Ledger) -> None:
+        self._around = around
         self._ledger = ledger
         self._serial_ports = 0
         self._parallel_ports = 0
@@ -152,14 +154,18 @@ class _Planner:
             self._serial_ports = 1
             self._ledger.added("serial port", "1", "the guest's console can be watched by it")
         if not self._video:
-            self._video = "vga"
-            self._ledger.added("video", "vga", "every machine of VMware and VirtualBox has a screen")
+            self._video, reason = self._screen()
+            self._ledger.added("video", self._video, f"every machine of VMware and VirtualBox has one; {reason}")
+        has_tablet = bool(self._usb) and self._around.host.has_device(TABLET_DEVICE)
+        if has_tablet:
+            self._ledger.added("pointer", "USB tablet", "in a viewer it is where the viewer's own pointer is")
         return Devices(
             serial_ports=self._serial_ports,
             parallel_ports=self._parallel_ports,
             video=self._video,
             sound=self._sound,
             usb=self._usb,
+            has_tablet=has_tablet,
             has_tpm=self._has_tpm,
         )
 
@@ -203,8 +209,19 @@ class _Planner:
         if self._video:
             self._ledger.dropped(item, "a machine has one screen", matters=False)
             return
-        self._video = "vga"
-        self._ledger.mapped(item, "vga", "every guest shows something on a standard VGA")
+        self._video, reason = self._screen()
+        self._ledger.mapped(item, self._video, reason)
+
+    def _screen(self) -> tuple[str, str]:
+        """The model of the screen, and why.
+
+        libosinfo tells what the system has, not what this guest of another hypervisor has: virtio must be wanted, too.
+        """
+        guest, host = self._around.guest, self._around.host
+        is_wanted = self._around.options.machine is MachineStyle.VIRTIO
+        if is_wanted and Support.VIRTIO_GPU in guest.supports and host.has_device(VIDEO_DEVICES["virtio"]):
+            return "virtio", "virtio is wanted, and the guest has its driver"
+        return "vga", "every guest shows something on a standard VGA"
 
     def _take_sound(self, item: Item) -> None:
         if self._sound:
@@ -212,7 +229,7 @@ class _Planner:
             return
         names = {subtype.removeprefix(_SOUND_PREFIX) for subtype in item.subtypes}
         if names & {"hdaudio", "hda", "ich6", "ich9"}:
-            self._sound = "ich6" if self._board.has_ide else "ich9"
+            self._sound = "ich6" if self._around.board.has_ide else "ich9"
             self._ledger.kept(item, self._sound, "it is Intel HD Audio, too")
         elif names & {"sb16", "ac97"}:
             self._sound = "sb16" if "sb16" in names else "ac97"
@@ -223,7 +240,7 @@ class _Planner:
             self._ledger.mapped(item, self._sound, known if names else "the package names no model")
 
     def _take_tpm(self, item: Item) -> None:
-        if self._host.tpm:
+        if self._around.host.tpm:
             self._has_tpm = True
             self._ledger.kept(item, "TPM 2.0", "it is empty: secrets sealed in the old one are not in the package")
         else:

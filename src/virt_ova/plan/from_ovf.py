@@ -231,7 +231,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
     if needs_environment(blueprint, workshop.entities, options, ledger):
         drives = with_environment(drives, berths, machine=blueprint.name, transfers=workshop.transfers)
     firmware = plan_variables(blueprint, board, host, workshop.transfers, ledger)
-    devices = plan_devices(items, board, host, ledger)
+    devices = plan_devices(items, around, ledger)
     note_settings(blueprint, ledger)
     virt_type = _virt_type(host, options)
     return Machine(
@@ -254,6 +254,7 @@ def _plan_machine(blueprint: Blueprint, workshop: _Workshop, interfaces: Mapping
         video=devices.video,
         sound=devices.sound,
         usb=devices.usb,
+        has_tablet=devices.has_tablet,
         has_tpm=devices.has_tpm,
         has_agent_channel=plan_agent_channel(guest, virt_type, host, ledger),
         clock="localtime" if guest.keeps_local_time else "utc",

@@ -24,6 +24,7 @@ class Support(StrEnum):
     VIRTIO_BLK = "virtio-blk"
     VIRTIO_SCSI = "virtio-scsi"
     VIRTIO_NET = "virtio-net"
+    VIRTIO_GPU = "virtio-gpu"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

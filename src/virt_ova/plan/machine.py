@@ -195,6 +195,7 @@ class Machine:
         video: libvirt's model, or empty for none.
         sound: libvirt's model, or empty for none.
         usb: libvirt's controller model, or empty for none.
+        has_tablet: whether a pointer on USB tells where it is on the screen, not how far it went.
         has_tpm: whether a TPM 2.0 is emulated.
         has_agent_channel: whether a guest agent finds its port (``org.qemu.guest_agent.0``, on virtio-serial).
         clock: ``utc`` or ``localtime``.
@@ -222,6 +223,7 @@ class Machine:
     video: str = "vga"
     sound: str = ""
     usb: str = ""
+    has_tablet: bool = False
     has_tpm: bool = False
     has_agent_channel: bool = False
     clock: str = "utc"

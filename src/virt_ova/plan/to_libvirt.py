@@ -355,6 +355,8 @@ def _add_extras(devices: Element, machine: Machine) -> None:
         model = "tpm-crb" if machine.firmware.kind is FirmwareKind.EFI else "tpm-tis"
         tpm = SubElement(devices, "tpm", {"model": model})
         SubElement(tpm, "backend", {"type": "emulator", "version": "2.0"})
+    if machine.has_tablet:
+        SubElement(devices, "input", {"type": "tablet", "bus": "usb"})
     if machine.sound:
         SubElement(devices, "sound", {"model": machine.sound})
     SubElement(devices, "memballoon", {"model": "none"})

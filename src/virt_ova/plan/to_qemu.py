@@ -43,6 +43,7 @@ VIDEO_DEVICES = {
     "bochs": "bochs-display",
 }
 USB_DEVICES = {"ehci": "usb-ehci", "qemu-xhci": "qemu-xhci", "piix3-uhci": "piix3-usb-uhci"}
+TABLET_DEVICE = "usb-tablet"
 SOUND_DEVICES = {
     "es1370": ("ES1370,audiodev=audio0",),
     "ac97": ("AC97,audiodev=audio0",),
@@ -262,6 +263,8 @@ def _extras(machine: Machine, settings: QemuSettings) -> Iterator[str]:
     if machine.video:
         yield from ("-device", _looked_up(VIDEO_DEVICES, machine.video, "video"))
         yield from ("-vnc", settings.vnc) if settings.vnc else ()
+    if machine.has_tablet:
+        yield from ("-device", f"{TABLET_DEVICE},bus=usb.0")
     if machine.sound:
         if machine.sound not in SOUND_DEVICES:
             raise PlanError(f"sound model {quoted(machine.sound)} is not known", code="E_PLAN_HARDWARE")

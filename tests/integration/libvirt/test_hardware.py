@@ -12,6 +12,7 @@ from tests.build.plans import machine, plan
 from tests.integration.libvirt.conftest import Daemon
 from virt_ova.errors import PlanError, TargetError
 from virt_ova.plan.machine import Bus, Controller, Drive, DriveKind, Firmware, FirmwareKind, Machine
+from virt_ova.plan.to_qemu import USB_DEVICES
 from virt_ova.target.libvirt.target import LibvirtTarget
 
 SIZE = 1 << 20
@@ -72,6 +73,12 @@ def test_hardware_that_the_host_lacks_is_refused_before_anything_is_made(
 def test_hardware_that_the_planner_chooses_is_taken(target: LibvirtTarget, daemon: Daemon, one: Machine) -> None:
     target.check(plan(one), {"disk1": SIZE})
     assert daemon.connection.listAllDomains(0) == []
+
+
+def test_the_screens_of_a_plan_and_a_tablet_on_every_usb_controller_is_taken(target: LibvirtTarget) -> None:
+    for model in USB_DEVICES:
+        target.check(plan(replace(machine(), usb=model, has_tablet=True, video="vga")), {"disk1": SIZE})
+    target.check(plan(replace(machine(), video="virtio")), {"disk1": SIZE})
 
 
 def test_the_host_has_a_tpm_where_swtpm_is_installed_whole(target: LibvirtTarget) -> None:

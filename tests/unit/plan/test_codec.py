@@ -276,6 +276,7 @@ BRIDGE_NAME = (
         (of_machine(clock="x"), "machine 'web' has the clock 'x', which is not known"),
         (of_machine(video="vga,x=y"), "machine 'web' has the video 'vga,x=y', which is not known"),
         (of_machine(sound="\x1b"), r"machine 'web' has the sound '\x1b', which is not known"),
+        (of_machine(has_tablet=True), "machine 'web' has a USB tablet, and no USB controller"),
         (of_machine(usb="no"), "machine 'web' has the usb 'no', which is not known"),
         (
             of_machine(cpus={"count": 3, "cores_per_socket": 2}),

@@ -176,6 +176,16 @@ class TestScreenSoundUsb:
         items = [item(ResourceType.USB_CONTROLLER, str(number), subtypes=each) for number, each in enumerate(subtypes)]
         assert machine_of(*items).usb == model
 
+    def test_a_machine_with_usb_has_a_pointer_that_a_viewer_can_set(self) -> None:
+        usb = item(ResourceType.USB_CONTROLLER, "1", subtypes="vmware.usb.xhci")
+        plan = plan_of(system(usb))
+        assert plan.machines[0].has_tablet
+        (decision,) = decisions_of(plan, "pointer")
+        assert (decision.outcome, decision.result) == (Outcome.ADDED, "USB tablet")
+        assert decision.reason == "in a viewer it is where the viewer's own pointer is"
+        assert not machine_of(usb, host=replace(HOST, devices=frozenset({"qemu-xhci"}))).has_tablet
+        assert not machine_of().has_tablet
+
 
 class TestTpm:
     @pytest.mark.parametrize(

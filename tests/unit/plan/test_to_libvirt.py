@@ -197,13 +197,14 @@ def test_interfaces_are_plugged_in() -> None:
 
 
 def test_ports_sound_and_usb() -> None:
-    virtual = machine(serial_ports=2, parallel_ports=1, sound="es1370", usb="ehci")
+    virtual = machine(serial_ports=2, parallel_ports=1, sound="es1370", usb="ehci", has_tablet=True)
     devices = written(virtual).find("devices")
     assert devices is not None
     assert [attributes(each)["port"] for each in devices.findall("serial/target")] == ["0", "1"]
     assert [attributes(each)["port"] for each in devices.findall("parallel/target")] == ["0"]
     assert attributes(devices.find("sound")) == {"model": "es1370"}
     assert attributes(devices.find("controller")) == {"type": "usb", "index": "0", "model": "ehci"}
+    assert attributes(devices.find("input")) == {"type": "tablet", "bus": "usb"}
 
 
 def test_a_machine_without_screen_and_ports_has_none() -> None:

@@ -156,7 +156,9 @@ def test_qemu_takes_every_screen(model: str, sources: dict[str, VolumeSource]) -
 @needs_qemu
 @pytest.mark.parametrize("model", USB_DEVICES)
 def test_qemu_takes_every_usb_controller(model: str, sources: dict[str, VolumeSource]) -> None:
-    assert "dev: usb-storage" in run(machine(usb=model, drives=(disk(Bus.USB),)), sources)
+    shown = run(machine(usb=model, has_tablet=True, drives=(disk(Bus.USB),)), sources)
+    assert "dev: usb-storage" in shown
+    assert "dev: usb-tablet" in shown
 
 
 @needs_qemu

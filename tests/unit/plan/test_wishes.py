@@ -68,6 +68,34 @@ def drives(machine: Machine) -> list[str]:
     return [f"{drive.kind} {drive.bus} {drive.controller}:{drive.unit}" for drive in machine.drives]
 
 
+class TestScreen:
+    """virtio's, only for who wants it and has its driver: a VGA shows something to everyone."""
+
+    CARD = item(ResourceType.GRAPHICS, "8", element_name="card")
+    WITHOUT = replace(HOST, devices=frozenset({"VGA", "virtio-net-pci", "virtio-blk-pci"}))
+
+    @pytest.mark.parametrize("card", [(CARD,), ()])
+    @pytest.mark.parametrize(
+        ("options", "host", "is_known", "model"),
+        [
+            (VIRTIO, HOST, True, "virtio"),
+            (VIRTIO, HOST, False, "vga"),
+            (VIRTIO, WITHOUT, True, "vga"),
+            (InstallOptions(), HOST, True, "vga"),
+            (FAITHFUL, HOST, True, "vga"),
+        ],
+    )
+    def test_it_depends_on_what_is_wanted_and_there(
+        self, card: tuple[Item, ...], options: InstallOptions, host: HostCapabilities, model: str, *, is_known: bool
+    ) -> None:
+        plan = planned(SCSI, IDE, DISK, CD, NIC, *card, options=options, host=host, is_known=is_known)
+        assert plan.machines[0].video == model
+        why = {"virtio": "virtio is wanted, and the guest has its driver", "vga": "every guest shows something on a"}
+        (decision,) = decisions_of(plan, "card" if card else "video")
+        assert (decision.outcome, decision.result) == (Outcome.MAPPED if card else Outcome.ADDED, model)
+        assert why[model] in decision.reason
+
+
 def warnings(plan: InstallPlan) -> list[str]:
     """Those about hardware."""
     found = [each for each in plan.findings if each.severity is Severity.WARNING and each.code != "DISK_UNUSED"]
@@ -80,7 +108,7 @@ def test_the_guest_is_said_with_what_is_known_of_it() -> None:
     assert (decision.outcome, decision.result, decision.reason) == (
         Outcome.KEPT,
         "debian12",
-        "the package says 'debian12_64Guest'; libosinfo: it supports virtio-blk, virtio-net, virtio-scsi",
+        "the package says 'debian12_64Guest'; libosinfo: it supports virtio-blk, virtio-gpu, virtio-net, virtio-scsi",
     )
     assert plan.machines[0].libosinfo_id == "http://debian.org/debian/12"
 
