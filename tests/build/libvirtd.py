@@ -108,6 +108,18 @@ def started(
         daemon.wait()
 
 
+def daemon_process(folder: Path) -> int:
+    """The process id of the daemon of `folder`, which is the only libvirtd that has it in its command line."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = command.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"libvirtd") and any(os.fsencode(folder) in word for word in words):
+            return int(command.parent.name)
+    raise AssertionError(folder)
+
+
 def _wait_for(socket: Path, daemon: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not socket.exists():

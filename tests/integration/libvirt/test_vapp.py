@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 import pytest
 
+from tests.build.libvirtd import daemon_process
 from tests.build.ova import build_ova, with_manifest
 from tests.build.vapp import vapp_members, vapp_ova
 from tests.integration.libvirt.conftest import Daemon
@@ -60,18 +60,6 @@ def born(name: str) -> int:
     raise AssertionError(name)
 
 
-def daemon_process(daemon: Daemon) -> int:
-    """The process id of the daemon, which is the only libvirtd that has its folder in its command line."""
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = command.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"libvirtd") and any(os.fsencode(daemon.folder) in word for word in words):
-            return int(command.parent.name)
-    raise AssertionError(daemon.folder)
-
-
 def turn(daemon: Daemon, name: str) -> dict[str, dict[str, str]]:
     domain = daemon.connection.lookupByName(name)
     metadata = ET.fromstring(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA, 0))  # noqa: S314 - libvirt made it
@@ -118,7 +106,7 @@ def test_addresses_that_are_in_use_are_passed_over(daemon: Daemon, tmp_path: Pat
         "<network><name>wide</name><bridge name='vo-wide'/><ip address='192.168.150.1' netmask='255.255.254.0'/>"
         "</network>"
     )
-    inside = ("nsenter", "--net", f"--target={daemon_process(daemon)}")
+    inside = ("nsenter", "--net", f"--target={daemon_process(daemon.folder)}")
     for words in ("link add vo-dummy type bridge", "address add 192.168.152.9/24 dev vo-dummy", "link set vo-dummy up"):
         subprocess.run([*inside, "ip", *words.split()], check=True)
     put(daemon, vapp_ova(tmp_path / "shop.ova", NAMES))

@@ -32,9 +32,9 @@ _UNDEFINE_FALLBACKS: Final = (_UNDEFINE, libvirt.VIR_DOMAIN_UNDEFINE_NVRAM, 0)
 class LibvirtDomain:
     """A domain that was defined by us."""
 
-    def __init__(self, domain: Any, *, lifeline: Lifeline, has_lease: bool) -> None:  # noqa: ANN401 - libvirt has no types
-        """Own `domain`; `has_lease` says whether it may get an address from one of libvirt's networks."""
-        self._domain, self._lifeline, self._has_lease = domain, lifeline, has_lease
+    def __init__(self, domain: Any, *, lifeline: Lifeline, may_lease: bool) -> None:  # noqa: ANN401 - libvirt has no types
+        """Own `domain`; `may_lease` says whether its host may come to know an address of it."""
+        self._domain, self._lifeline, self._may_lease = domain, lifeline, may_lease
         self._name, self._uuid = str(domain.name()), str(domain.UUIDString())
 
     @property
@@ -72,6 +72,7 @@ class LibvirtDomain:
             sources = (
                 libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
                 libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+                libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
             )
             found = dict.fromkeys(address for source in sources for address in addresses(self._domain, source))
         except TargetError:
@@ -108,7 +109,7 @@ class LibvirtDomain:
     def _watch(self, seconds: float, *, only_disk: bool) -> BootReport:
         """It starts paused, so that not a byte of the console is missed."""
         self._start(libvirt.VIR_DOMAIN_START_PAUSED)
-        with senses_of(self._domain, may_lease=self._has_lease) as senses:
+        with senses_of(self._domain, may_lease=self._may_lease) as senses:
             with translated(f"starting {quoted(self._name)}", otherwise="E_START"):
                 self._domain.resume()
             return watch_boot(senses, self._name, seconds, only_disk=only_disk)
@@ -124,7 +125,7 @@ def define(
     name: str,
     *,
     lifeline: Lifeline,
-    has_lease: bool,
+    may_lease: bool,
 ) -> LibvirtDomain:
     """Define a domain whose UUID is new, so that libvirt refuses a name that is taken.
 
@@ -140,7 +141,7 @@ def define(
         if domain_exists(connection, name):
             raise name_taken(name) from exc
         raise
-    return LibvirtDomain(domain, lifeline=lifeline, has_lease=has_lease)
+    return LibvirtDomain(domain, lifeline=lifeline, may_lease=may_lease)
 
 
 def remove_domain(domain: Any, name: str) -> None:  # noqa: ANN401 - libvirt has no types

@@ -43,6 +43,7 @@ class DomainSenses:
         """Those of `domain`, whose `console` is a stream, or None; use `senses_of`."""
         self._domain, self._console = domain, console
         self.may_lease = may_lease
+        self._former = frozenset(addresses(domain, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP))
 
     def is_running(self) -> bool:
         """The question also moves the console's bytes from the socket into the stream: no event loop is needed."""
@@ -61,10 +62,15 @@ class DomainSenses:
         return bytes(received)
 
     def address(self) -> str:
-        """The first address that a network of libvirt leased to the domain."""
+        """The first address that a network of libvirt leased to the domain, or by which its host has come to know it.
+
+        What the host knew when the machine was not running yet, it has from another life of the same MAC address.
+        """
         if not self.may_lease:
             return ""
-        return next(iter(addresses(self._domain, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)), "")
+        leased = addresses(self._domain, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)
+        met = addresses(self._domain, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP)
+        return next(iter((*leased, *(each for each in met if each not in self._former))), "")
 
     def agent(self) -> AgentReply | None:
         """What the guest agent says of its system."""

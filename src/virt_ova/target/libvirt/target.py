@@ -32,8 +32,8 @@ from virt_ova.text import quoted, without_secrets
 from virt_ova.undo import Made, take_back
 from virt_ova.units import format_bytes
 
-_LEASING: Final = frozenset({ConnectionKind.NETWORK, ConnectionKind.SHARED})
-"""Connections that may lease an address."""
+_MET: Final = frozenset({ConnectionKind.NETWORK, ConnectionKind.SHARED, ConnectionKind.BRIDGE})
+"""Connections on which the host may come to know an address: by a lease, or because it was talked to."""
 
 
 def open_connection(uri: str, *, pool: str | None = None) -> LibvirtTarget:
@@ -163,9 +163,9 @@ class LibvirtTarget:
             for key, each in own.items()
         }
         described = identified(domain_xml(machine, sources=sources, keeps_writes=keeps_writes), uuid)
-        has_lease = any(nic.connection.kind in _LEASING for nic in machine.nics)
+        may_lease = any(nic.connection.kind in _MET for nic in machine.nics)
         self._note_object(domain_record(machine.name, uuid))
-        return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, has_lease=has_lease)
+        return domain.define(self._connection, described, machine.name, lifeline=self._lifeline, may_lease=may_lease)
 
     def define_trial(self, machine: Machine, volumes: Mapping[str, Volume]) -> domain.LibvirtDomain | LibvirtTrial:
         """See `virt_ova.target.base.Trier.define_trial`; what is written goes to a file that libvirt removes."""
