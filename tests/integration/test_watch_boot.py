@@ -78,7 +78,7 @@ def test_a_program_reads_the_same(words: tuple[str | Path, ...], tmp_path: Path)
         "address": "",
         "disk": "empty",
         "disk_sign": SIGN,
-        "screen": {"state": "still", "width": 720, "height": 400, "file": ""},
+        "screen": {"state": "still", "width": 720, "height": 400, "color": "#000000", "file": ""},
     }
     reach = result["domains"][0]["reach"]
     assert reach["vnc"] == f"{tmp_path}/m/vm/vnc.sock"

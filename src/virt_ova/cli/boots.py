@@ -71,7 +71,8 @@ def _screen_document(report: BootReport, files: Mapping[str, str]) -> dict[str, 
     if (screen := report.screen) is None:
         return None
     file = files.get(report.machine, "")
-    return {"state": screen.state, "width": screen.width, "height": screen.height, "file": file}
+    shown = {"state": screen.state, "width": screen.width, "height": screen.height, "color": screen.color}
+    return {**shown, "file": file}
 
 
 def boot_lines(result: InstallResult, files: Mapping[str, str]) -> Iterator[str]:

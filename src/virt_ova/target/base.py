@@ -88,12 +88,14 @@ class Screen:
         state: what it did.
         width: in pixels.
         height: in pixels.
+        color: that more than half of it has (``#0078d7``); empty when none has.
         png: the picture as a PNG file.
     """
 
     state: ScreenState
     width: int
     height: int
+    color: str = ""
     png: bytes = field(default=b"", repr=False)
 
 

@@ -157,6 +157,7 @@ class BootWatch:
         if screen.state is ScreenState.BLANK:
             return [f"{silent} is blank"]
         if not self._lines:
-            return [f"{silent} shows a picture of {screen.width}x{screen.height} pixels"]
+            mostly = f", most of it {screen.color}" if screen.color else ""
+            return [f"{silent} shows a picture of {screen.width}x{screen.height} pixels{mostly}"]
         lines = (printable(line.strip(), limit=EVIDENCE_WIDTH) for line in self._lines[-_EVIDENCE_LINES:])
         return [f"{silent} says:", *lines]

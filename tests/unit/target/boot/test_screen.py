@@ -6,7 +6,7 @@ import pytest
 
 from virt_ova.target.base import ScreenState
 from virt_ova.target.boot.picture import RGB, Picture, write_png
-from virt_ova.target.boot.screen import ScreenWatch, is_blank, is_changed
+from virt_ova.target.boot.screen import ScreenWatch, is_blank, is_changed, main_color
 from virt_ova.target.boot.vga import MEMORY_BYTES, is_text_mode, screen_lines
 
 COLUMNS = 80
@@ -37,6 +37,24 @@ def test_what_fits_into_a_cursor_is_neither_content_nor_change(
 ) -> None:
     assert is_blank(picture(*marks)) is blank
     assert is_changed(picture(), picture(*marks)) is not blank
+
+
+@pytest.mark.parametrize(
+    ("marks", "color"),
+    [
+        ((), "#000000"),
+        (((0, 0, 720, 200),), ""),
+        (((0, 0, 720, 201),), "#ffffff"),
+        (((0, 0, 350, 400),), "#000000"),
+    ],
+)
+def test_the_colour_of_the_most_of_it(marks: tuple[tuple[int, int, int, int], ...], color: str) -> None:
+    assert main_color(picture(*marks)) == color
+
+
+def test_a_picture_of_many_colours_has_no_main_one() -> None:
+    row = bytes(range(90))
+    assert main_color(Picture(width=30, height=9, rows=(row,) * 9)) == ""
 
 
 def test_another_size_is_a_change() -> None:
