@@ -13,7 +13,7 @@ class Made:
     """One thing that was made: what it is, for people (``volume web-disk1.qcow2``), and what removes it."""
 
     what: str
-    discard: Callable[[], None]
+    discard: Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ def take_back(made: Sequence[Made], error: BaseException) -> None:
         raise failure from error
 
 
-def discard_all(*discards: Callable[[], None]) -> None:
+def discard_all(*discards: Callable[[], object]) -> None:
     """Call each of `discards`, whatever becomes of the others.
 
     Raises:

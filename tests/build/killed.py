@@ -4,8 +4,9 @@ with Executioner(ova, uri, plan=plan) as executioner:
     executioner.run(17)        # killed before or after the system call that is its 17th moment; whether it was
     executioner.recover(3)     # the same of a recovery
 
-A moment is the begin or the end of a system call that changes something, or of a call of libvirt, from the beginning of
-the journal on. The installs run in processes that are forked from one, which saves the time to start Python.
+A moment is the begin or the end of a system call that changes something, or of a call of libvirt or vSphere, from the
+beginning of the journal on. The installs run in processes that are forked from one, which saves the time to start
+Python.
 """
 
 from __future__ import annotations
@@ -115,10 +116,10 @@ def stuck(*words: str | Path, images: int = 1, **variables: str) -> Iterator[sub
 class _Moment:
     """A profiler that kills at the Nth moment."""
 
-    def __init__(self, number: int, begin: Callable[..., object], changing: Callable[..., object]) -> None:
+    def __init__(self, number: int, begin: Callable[..., object], *changing: Callable[..., object]) -> None:
         self._number = number
         self.count = 0
-        self._begin, self._changing = begin.__code__, changing.__code__
+        self._begin, self._changing = begin.__code__, {each.__code__ for each in changing}
         self._is_on = False
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
@@ -130,7 +131,7 @@ class _Moment:
 
     def _is_moment(self, frame: FrameType, event: str, argument: object) -> bool:
         if event in {"call", "return"}:
-            return frame.f_code is self._changing
+            return frame.f_code in self._changing
         module = getattr(argument, "__module__", "") or ""
         name: str = getattr(argument, "__name__", "")
         return (module == "posix" and name in _CHANGING) or name.startswith("vir")
@@ -146,12 +147,15 @@ def _main() -> None:
 
     task = json.loads(sys.argv[1])
     plan = from_json(task["plan"])
+    changing: list[Callable[..., object]] = [rename_new]
     if not task["uri"].startswith("dir:"):
         open_target(task["uri"], pool=task["pool"]).close()  # loads what is needed
+    if vsphere := sys.modules.get("pyVmomi"):
+        changing.append(vsphere.SoapStubAdapter.InvokeMethod)
     for line in sys.stdin:
         verb, number = line.split()
         if (child := os.fork()) == 0:
-            moment = _Moment(int(number), Journal.__enter__ if verb == "install" else logbooks, rename_new)
+            moment = _Moment(int(number), Journal.__enter__ if verb == "install" else logbooks, *changing)
             try:
                 sys.setprofile(moment)
                 if verb == "install":

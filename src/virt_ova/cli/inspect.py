@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Show it."""
     with open_package(args.source, locale=args.locale) as package:
-        if args.strict:
-            check_strict((*package.findings, *package.envelope.findings))
+        check_strict((*package.findings, *package.envelope.findings), is_strict=args.strict)
         document = inspect_document(package, deployment_option=args.deployment_option)
         if args.eulas:
             texts = eula_texts(package.envelope)

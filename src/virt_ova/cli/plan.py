@@ -32,8 +32,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json)
         plan = plan_install(package, options, host=_host(args, console))
-        if options.strict:
-            check_strict((*package.findings, *plan.findings))
+        check_strict((*package.findings, *plan.findings), is_strict=options.strict)
         signed = package.signature_findings
     console.json(json.loads(to_json(plan)))
     for line in finding_lines(told((*signed, *plan.findings))):

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from virt_ova.cli.console import Console
 from virt_ova.cli.monitors import monitor
+from virt_ova.cli.questions import ask_login, can_ask
 from virt_ova.stories.recover import Outcome, RecoveredInstall, recover
 from virt_ova.text import printable
 
@@ -20,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Recover all, and tell what became of each; 3 when something stays."""
     with monitor(quiet=console.is_json) as listener:
-        installs = recover(args.connect, monitor=listener)
+        ask = ask_login if can_ask(is_json=console.is_json) else None
+        installs = recover(args.connect, monitor=listener, ask=ask)
     lines = [line for install in installs for line in _lines(install)]
     console.document({"installs": [asdict(each) for each in installs]}, lines or ["Nothing to recover"])
     return 3 if any(install.left for install in installs) else 0

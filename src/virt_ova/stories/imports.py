@@ -10,7 +10,7 @@ and whatever goes wrong before, it is removed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -40,12 +40,14 @@ from virt_ova.stories.delivery import Delivery, Scrutiny
 from virt_ova.stories.environment import environment_document
 from virt_ova.stories.fallback import check_fallback
 from virt_ova.stories.journal import Journal
+from virt_ova.stories.logbook import Heading, Logbook
+from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.result import InstalledDomain, InstallResult, installed_domain, installed_volume
 from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
 from virt_ova.target.base import BootReport, Domain, Volume
 from virt_ova.target.importing import Import, Importer, ImportRequest, Offer, WantedFile
-from virt_ova.text import printable, quoted
+from virt_ova.text import printable, quoted, without_secrets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +93,7 @@ class PackageImport:
         check_import_plan(self.plan, self._fresh)
         check_fallback(self._target, self._options)
         self._requests = self._requested()
-        with held_back():
+        with held_back(), recover_hinted(self._target.uri):
             self._offers = [self._target.prepare(request) for request in self._requests]
         remarks = (*self._remarks, *(finding for offer in self._offers for finding in offer.findings))
         self.plan = replace(self.plan, findings=(*self.plan.findings, *remarks))
@@ -99,25 +101,36 @@ class PackageImport:
         transfers = [each.transfer for each in self._cargo.values()]
         self._supply = open_supply(self._package, transfers, self._scrutiny, self._monitor)
         self._supply.check()
-        self._refuse_warnings((*self._package.findings, *self.plan.findings))
+        check_strict((*self._package.findings, *self.plan.findings), is_strict=self._options.strict)
 
     def carry_out(self, started: float) -> InstallResult:
         """Check, make, start; take everything back on failure."""
         self.check()
         volumes: dict[str, Volume] = {}
         with Journal(self._monitor) as journal:
-            imports = [
-                journal.make(f"machine {request.name}", partial(self._target.begin, offer))
-                for request, offer in zip(self._requests, self._offers, strict=True)
-            ]
+            logbook = journal.begin_file(self._target, lambda: Logbook.begin(self._heading()))
+            imports = [journal.make(offer.what, partial(self._target.begin, offer)) for offer in self._offers]
             delivery = self._send(imports, volumes)
             domains = self._complete(imports)
-            self._refuse_warnings((*delivery.package.findings, *self._target.findings, *delivery.findings))
+            found = (*delivery.package.findings, *self._target.findings, *delivery.findings)
+            check_strict(found, is_strict=self._options.strict)
+            if logbook:
+                logbook.note_defined()
             starts = self._start(domains)
             installed = tuple(installed_domain(each, starts) for each in domains)
             journal.keep()
         boots = () if self._options.wait_boot_seconds is None else reports_of(starts)
         return self._result(delivery, installed, volumes, boots, started)
+
+    def _heading(self) -> Heading:
+        """Of the journal's file."""
+        return Heading(
+            target=self._target.uri,
+            opened_by=self._target.opened_by,
+            pool=self._options.pool,
+            package=without_secrets(self._package.name),
+            machines=tuple(request.name for request in self._requests),
+        )
 
     def _requested(self) -> list[ImportRequest]:
         """What is asked for: the package as one, or each of its machines."""
@@ -224,10 +237,6 @@ class PackageImport:
             return ()
         machines = self.plan.machines[: len(domains)]
         return start_all(machines, domains, watch_seconds=self._options.wait_boot_seconds, monitor=self._monitor)
-
-    def _refuse_warnings(self, findings: Iterable[Finding]) -> None:
-        if self._options.strict:
-            check_strict(findings)
 
     def _result(
         self,

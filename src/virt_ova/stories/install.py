@@ -9,14 +9,13 @@ are defined last; and whatever goes wrong, at any point, what this run made is t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 
 from virt_ova.disk.base import Sink
 from virt_ova.errors import DiskError, TargetError
-from virt_ova.findings import Finding
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package, PackageSource, open_package
 from virt_ova.plan.inputs import Backing
@@ -49,7 +48,7 @@ from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
 from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
 from virt_ova.target.importing import Ask, Importer
-from virt_ova.target.record import Recoverable
+from virt_ova.target.record import Resumable
 from virt_ova.target.registry import open_target
 from virt_ova.text import without_secrets
 
@@ -168,7 +167,7 @@ class _Install:
         if any(transfer.mode is DiskMode.HOST_EXPAND for transfer in self.plan.transfers):
             self._expander()
         self._network_maker()
-        self._refuse_warnings((*self._package.findings, *self.plan.findings))
+        check_strict((*self._package.findings, *self.plan.findings), is_strict=self._options.strict)
         check_fallback(self._target, self._options)
 
     def carry_out(self, started: float) -> InstallResult:
@@ -197,7 +196,7 @@ class _Install:
             settled = self._settle(journal, volumes)
             domains = self._define(journal, [each.machine for each in settled], volumes)
             told = (*delivery.findings, *(each.finding for each in settled if each.finding), *self._earlier.findings)
-            self._refuse_warnings((*delivery.package.findings, *self._target.findings, *told))
+            check_strict((*delivery.package.findings, *self._target.findings, *told), is_strict=self._options.strict)
             if logbook:
                 logbook.note_defined()
             starts = self._start([each.machine for each in settled], domains)
@@ -216,11 +215,6 @@ class _Install:
             boots=boots,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
-
-    def _refuse_warnings(self, findings: Iterable[Finding]) -> None:
-        """With ``strict``, nothing that may surprise is let pass. Raises `PlanError`."""
-        if self._options.strict:
-            check_strict(findings)
 
     def _to_make(self) -> Iterator[Transfer]:
         """The images that are not there already."""
@@ -242,18 +236,15 @@ class _Install:
         )
 
     def _begin_file(self, journal: Journal) -> Logbook | None:
-        """Keep the journal in a file as well, where the target finds its objects again by what stands there."""
-        if not isinstance(self._target, Recoverable):
-            return None
-        logbook = journal.begin_file(lambda: self._earlier.logbook or Logbook.begin(self._heading()))
-        self._target.tell(logbook.note)
+        """Keep the journal in a file as well; what was taken up stands in it already."""
+        logbook = journal.begin_file(self._target, lambda: self._earlier.logbook or Logbook.begin(self._heading()))
         for volume in self._earlier.volumes.values():
             journal.take_over(f"volume {volume.name}", volume)
         return logbook
 
     def _note_completed(self, logbook: Logbook | None, transfer: str, volume: Volume, image: Image) -> None:
         """Tell the journal of an image that need not be made again; a linked one is made in no time."""
-        if logbook and isinstance(self._target, Recoverable):
+        if logbook and isinstance(self._target, Resumable):
             record = self._target.seal(volume)
             if image.mode is not DiskMode.LINK:
                 logbook.note_completed(

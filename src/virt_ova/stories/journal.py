@@ -20,6 +20,7 @@ from virt_ova.interrupt import held_back, let_pass
 from virt_ova.memory import let_go, reserve
 from virt_ova.progress import Monitor
 from virt_ova.stories.logbook import Logbook
+from virt_ova.target.record import Recoverable
 from virt_ova.undo import Made, undo
 
 RECOVER_HINT = "Run 'virt-ova recover' to try again, or remove"
@@ -44,10 +45,18 @@ class Journal:
         self._entries: list[Made] = []
         self._reserve: bytes | None = reserve()
 
-    def begin_file(self, begin: Callable[[], Logbook]) -> Logbook:
-        """Keep the journal in the file that `begin` makes or takes over; called before anything is made."""
+    def begin_file(self, target: object, begin: Callable[[], Logbook]) -> Logbook | None:
+        """Keep the journal in a file as well, where `target` finds its objects again by what stands there.
+
+        Args:
+            target: nothing of this install has been made on it.
+            begin: makes the file, or takes one over.
+        """
+        if not isinstance(target, Recoverable):
+            return None
         with held_back():
             self._logbook = begin()
+        target.tell(self._logbook.note)
         return self._logbook
 
     def make(self, what: str, create: Callable[[], T]) -> T:

@@ -44,6 +44,7 @@ class Heading:
 
     Attributes:
         target: connection URI, without secrets.
+        opened_by: what opens the target again, without secrets, where `target` leaves parameters out; empty elsewhere.
         pool: the storage pool that was asked for.
         package: name of the package, for people.
         machines: names of the machines.
@@ -53,6 +54,7 @@ class Heading:
     """
 
     target: str
+    opened_by: str = ""
     pool: str | None = None
     package: str = ""
     machines: tuple[str, ...] = ()

@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 from virt_ova.errors import TargetError, VirtOvaError
 from virt_ova.interrupt import held_back
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.logbook import Contents, Heading, Logbook, logbooks
+from virt_ova.target.importing import Ask
 from virt_ova.target.record import Record, Recoverable, Removal
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
@@ -66,19 +68,23 @@ class RecoveredInstall:
     left: tuple[Left, ...] = ()
 
 
-def recover(target: str | None = None, *, monitor: Monitor | None = None) -> tuple[RecoveredInstall, ...]:
+def recover(
+    target: str | None = None, *, monitor: Monitor | None = None, ask: Ask | None = None
+) -> tuple[RecoveredInstall, ...]:
     """Finish or undo installs that were interrupted; those that still run, here or in another `recover`, are left.
 
     Args:
         target: connection URI; installs on others are left, and this one may have secrets that journals have not. All
             installs of this user when None.
         monitor: is told what is removed.
+        ask: asks a person for the user name and the password of a target that needs them, as in `install`; the same is
+            asked once. None when there is nobody to ask.
 
     Raises:
         TargetError: the journals cannot be read (``E_JOURNAL``).
     """
     listener = monitor or SilentMonitor()
-    return tuple(_recovered(target, listener))
+    return tuple(_recovered(target, listener, cache(ask) if ask else None))
 
 
 @contextmanager
@@ -104,23 +110,23 @@ def _was_killed_on(target: str) -> bool:
     return False
 
 
-def _recovered(target: str | None, monitor: Monitor) -> Iterator[RecoveredInstall]:
-    bare = target and _bare(target)
+def _recovered(target: str | None, monitor: Monitor, ask: Ask | None) -> Iterator[RecoveredInstall]:
+    bare = target and _bare(target, ask)
     for path in logbooks():
         with held_back():
             try:
                 if (logbook := Logbook.claim(path)) is None:
                     continue
                 with closing(logbook):
-                    done = _recover_one(logbook, target, bare, monitor)
+                    done = _recover_one(logbook, target, bare, Undoing(monitor, ask))
             except VirtOvaError as exc:
                 done = replace(_told(path, Heading(target="", begun="")), left=(_left("", exc),))
         if done:
             yield done
 
 
-def _recover_one(logbook: Logbook, target: str | None, bare: str | None, monitor: Monitor) -> RecoveredInstall | None:
-    """Recover the install of `logbook`; None when it is none of `target`, or nothing had begun."""
+def _recover_one(logbook: Logbook, target: str | None, bare: str | None, undone: Undoing) -> RecoveredInstall | None:
+    """Recover the install of `logbook` by `undone`; None when it is none of `target`, or nothing had begun."""
     contents = logbook.read()
     if (heading := contents.heading) is None:
         logbook.remove()
@@ -131,9 +137,8 @@ def _recover_one(logbook: Logbook, target: str | None, bare: str | None, monitor
         logbook.remove()
         return replace(_told(logbook.path, heading), outcome=Outcome.FINISHED)
     logbook.note_undone()
-    undone = Undoing(monitor)
     try:
-        undone.undo(contents, target or heading.target, heading.pool)
+        undone.undo(contents, target or heading.opened_by or heading.target, heading.pool)
     except VirtOvaError as exc:
         undone.left.append(_left("", exc))
     if not undone.left:
@@ -150,8 +155,8 @@ def _recover_one(logbook: Logbook, target: str | None, bare: str | None, monitor
 class Undoing:
     """What becomes of the objects of one install."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    def __init__(self, monitor: Monitor, ask: Ask | None = None) -> None:
+        self._monitor, self._ask = monitor, ask
         self.removed: list[str] = []
         self.foreign: list[str] = []
         self.left: list[Left] = []
@@ -160,7 +165,7 @@ class Undoing:
         """Remove the objects, the last first. Raises `TargetError` when the target cannot be opened."""
         if not contents.records:
             return
-        with closing(open_target(uri, pool=pool)) as target:
+        with closing(open_target(uri, pool=pool, ask=self._ask)) as target:
             if not isinstance(target, Recoverable):
                 raise TargetError(
                     f"the driver of {quoted(uri)} cannot find its objects again",
@@ -203,7 +208,7 @@ def _left(what: str, exc: VirtOvaError) -> Left:
     return Left(object=what, message=str(exc), hint=exc.hint)
 
 
-def _bare(uri: str) -> str:
+def _bare(uri: str, ask: Ask | None) -> str:
     """`uri` as a target gives it."""
-    with closing(open_target(uri)) as target:
+    with closing(open_target(uri, ask=ask)) as target:
         return target.uri

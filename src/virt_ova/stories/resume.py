@@ -23,7 +23,7 @@ from virt_ova.stories.delivery import Image
 from virt_ova.stories.logbook import Contents, Heading, Logbook, logbooks
 from virt_ova.stories.recover import Undoing
 from virt_ova.target.base import Target, Volume
-from virt_ova.target.record import Recoverable
+from virt_ova.target.record import Resumable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ def take_up(target: Target, heading: Heading, plan: InstallPlan, monitor: Monito
         RollbackError: something could not be removed (``E_ROLLBACK``).
         TargetError: the journals cannot be read (``E_JOURNAL``), or the target does not answer.
     """
-    if not isinstance(target, Recoverable) or not heading.digest:
+    if not isinstance(target, Resumable) or not heading.digest:
         return Earlier()
     for path in logbooks():
         if logbook := _claimed(path, heading):
@@ -103,7 +103,7 @@ def _is_alike(contents: Contents, heading: Heading) -> bool:
     return (found.target, found.pool, found.digest) == (heading.target, heading.pool, heading.digest)
 
 
-def _taken_up(target: Recoverable, logbook: Logbook, plan: InstallPlan, monitor: Monitor) -> Earlier:
+def _taken_up(target: Resumable, logbook: Logbook, plan: InstallPlan, monitor: Monitor) -> Earlier:
     target.tell(logbook.note)
     contents = logbook.read()
     records, volumes, images = contents.records, dict[str, Volume](), dict[str, Image]()

@@ -64,6 +64,10 @@ class Offer(Protocol):
     """What the hypervisor makes of a request."""
 
     @property
+    def what(self) -> str:
+        """What will be made, for people: ``machine web``."""
+
+    @property
     def files(self) -> Sequence[WantedFile]:
         """What it asks for."""
 
@@ -95,6 +99,10 @@ class Importer(Protocol):
     @property
     def uri(self) -> str:
         """Its connection URI, without secrets."""
+
+    @property
+    def opened_by(self) -> str:
+        """What opens it again: its connection URI with all parameters, without secrets."""
 
     @property
     def findings(self) -> Sequence[Finding]:

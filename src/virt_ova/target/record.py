@@ -58,6 +58,19 @@ class Recoverable(Protocol):
     def tell(self, note: Note) -> None:
         """From now on call `note` for every object that is made; when `note` raises, the object is not made."""
 
+    def remove(self, record: Record) -> Removal:
+        """Remove the object of `record` if it is still that object.
+
+        Raises:
+            TargetError: it stays, or it cannot be told whether it is the one (``E_UNCERTAIN``); the hint is the command
+                that removes it, or else how to.
+        """
+
+
+@runtime_checkable
+class Resumable(Recoverable, Protocol):
+    """What a `Recoverable` target has besides when an image that was made by an install can be used by the next one."""
+
     def seal(self, volume: Volume) -> Record:
         """Tell the journal what `volume`, which is complete and durable, is known by from now on; what that is."""
 
@@ -71,12 +84,4 @@ class Recoverable(Protocol):
 
         Returns:
             None when it is not there, or was changed since.
-        """
-
-    def remove(self, record: Record) -> Removal:
-        """Remove the object of `record` if it is still that object.
-
-        Raises:
-            TargetError: it stays, or it cannot be told whether it is the one (``E_UNCERTAIN``); the hint is the command
-                that removes it.
         """

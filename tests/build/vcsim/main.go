@@ -41,7 +41,7 @@ type Faults struct {
 	Initializing int    // milliseconds in which a new lease is not ready
 	Complete     string // message of the fault that ends Complete
 	Missing      bool   // Complete succeeds, and the machine is gone
-	LoseAnswer   bool   // a machine is made, and nobody hears of it
+	LoseAnswer   bool   // a machine is made, or the first one of a vApp, and nobody hears of it
 	KeepMachine  bool   // it cannot be removed
 	DeafBeats    int    // so many reports of progress get no answer
 	DeviceUrl    string // in place of the URLs of a lease
@@ -89,12 +89,21 @@ func now() Faults {
 type pool struct{ simulator.ResourcePool }
 
 func (p *pool) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soap.HasFault {
-	group, isGroup := req.Spec.(*types.VirtualAppImportSpec)
-	if !isGroup {
-		res, _ := p.importOne(ctx, req)
-		return res
+	if group, isGroup := req.Spec.(*types.VirtualAppImportSpec); isGroup {
+		return p.importGroup(ctx, req, group)
 	}
-	return p.importGroup(ctx, req, group)
+	res, _ := p.importOne(ctx, req)
+	if res.Fault_ == nil {
+		perhapsLose()
+	}
+	return res
+}
+
+// perhapsLose ends an answer before it has begun.
+func perhapsLose() {
+	if now().LoseAnswer {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // importOne makes a machine, and a lease of our own for it.
@@ -104,9 +113,6 @@ func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*method
 		return body, nil
 	}
 	wanted := now()
-	if wanted.LoseAnswer {
-		panic(http.ErrAbortHandler)
-	}
 	made := &lease{*ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
 	if wanted.KeepMachine {
 		vm := simulator.Map.Get(made.Info.Entity).(*simulator.VirtualMachine)
@@ -147,6 +153,8 @@ func (p *pool) importGroup(
 		return &methods.ImportVAppBody{Fault_: made.Fault_}
 	}
 	app := &vapp{*simulator.Map.Get(made.Res.Returnval).(*simulator.VirtualApp)}
+	app.VAppConfig.InstanceUuid = spec.VAppConfigSpec.InstanceUuid
+	simulator.Map.Put(app)
 	var body *methods.ImportVAppBody
 	var whole *lease
 	for _, child := range spec.Child {
@@ -155,6 +163,7 @@ func (p *pool) importGroup(
 			return one
 		}
 		app.Vm = append(app.Vm, part.Info.Entity)
+		perhapsLose()
 		if whole == nil {
 			body, whole = one, part
 		} else {
@@ -162,7 +171,6 @@ func (p *pool) importGroup(
 		}
 	}
 	whole.Info.Entity = app.Self
-	simulator.Map.Put(app)
 	return body
 }
 

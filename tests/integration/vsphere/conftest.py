@@ -64,6 +64,18 @@ def machines(vsphere: VSphere) -> list[str]:
         return sorted(machine.name for machine in folder.childEntity)
 
 
+def groups_beside(folder: Any) -> list[Any]:  # noqa: ANN401 - pyvmomi has no types
+    """All vApps of the datacenter that the folder of machines is in."""
+    pools = [each for compute in folder.parent.hostFolder.childEntity for each in compute.resourcePool.resourcePool]
+    return [pool for pool in pools if isinstance(pool, vim.VirtualApp)]
+
+
+def everything(vsphere: VSphere) -> list[str]:
+    """Names of all machines and vApps."""
+    with looked_into(vsphere) as folder:
+        return sorted(each.name for each in (*folder.childEntity, *groups_beside(folder)))
+
+
 def machine_of(vsphere: VSphere, name: str) -> tuple[Any, str]:
     """Configuration of a machine, and its power state."""
     with looked_into(vsphere) as folder:

@@ -14,7 +14,8 @@ ERROR = Finding(code="PKG_CHUNK", severity=Severity.ERROR, message="a fault")
 
 
 def test_choices_are_accepted() -> None:
-    check_strict([INFO, INFO])
+    check_strict([INFO, INFO], is_strict=True)
+    check_strict([WARNING, ERROR], is_strict=False)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_choices_are_accepted() -> None:
 )
 def test_the_first_is_told_and_how_many_there_are(findings: list[Finding], told: str) -> None:
     with pytest.raises(PlanError) as caught:
-        check_strict(findings)
+        check_strict(findings, is_strict=True)
     assert caught.value.code == "E_STRICT"
     assert caught.value.message == f"nothing that may surprise is accepted, and found: {told}"
     assert caught.value.hint == (

@@ -199,7 +199,7 @@ class DirectoryTarget:
         self._note = note
 
     def seal(self, volume: Volume) -> Record:
-        """See `virt_ova.target.record.Recoverable.seal`."""
+        """See `virt_ova.target.record.Resumable.seal`."""
         sink = cast("FolderVolume", volume).sink
         sink.check_present()
         with examined(sink.path):
@@ -208,7 +208,7 @@ class DirectoryTarget:
         return record
 
     def adopt(self, transfer: Transfer, record: Record, others: Sequence[Record]) -> FolderVolume | None:
-        """See `virt_ova.target.record.Recoverable.adopt`; comes before `check`."""
+        """See `virt_ova.target.record.Resumable.adopt`; comes before `check`."""
         path = Path(record.key["path"])
         with examined(path):
             if not has_identity(path, record.key["file"]) or seal_of(path) != record.key["sealed"]:

@@ -79,7 +79,11 @@ class Session:
 
     def own(self, thing: Any) -> Any:  # noqa: ANN401 - pyvmomi has no types
         """The managed object `thing`, which may have come by another session."""
-        return type(thing)(thing._GetMoId(), self._stub)  # noqa: SLF001 - pyvmomi's word for a public thing
+        return self.thing(type(thing), thing._GetMoId())  # noqa: SLF001 - pyvmomi's word for a public thing
+
+    def thing(self, kind: Any, moid: str) -> Any:  # noqa: ANN401 - pyvmomi has no types
+        """The managed object of that kind and id, which is not asked whether it is there."""
+        return kind(moid, self._stub)
 
     def names_of(self, things: Sequence[Any]) -> dict[str, Any]:
         """Managed entities by their names; of two with one name, the first. Raises as `named`."""

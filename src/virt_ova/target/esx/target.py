@@ -20,11 +20,13 @@ from virt_ova.target.esx.errors import BROKEN_LINE, error_of, translated, words_
 from virt_ova.target.esx.inventory import Place, find_place
 from virt_ova.target.esx.lease import Lease
 from virt_ova.target.esx.machine import EsxMachine, remove
+from virt_ova.target.esx.removal import BY_HAND, Kind, intended, made, remove_recorded
 from virt_ova.target.esx.session import Session
 from virt_ova.target.esx.upload import UploadSink
 from virt_ova.target.esx.uri import parse_address
 from virt_ova.target.identity import new_uuid
 from virt_ova.target.importing import Ask, ImportRequest, WantedFile
+from virt_ova.target.record import Note, Record, Removal, unnoted
 from virt_ova.text import printable, quoted
 from virt_ova.undo import Made, take_back
 
@@ -69,22 +71,28 @@ def open_vsphere(uri: str, *, pool: str | None, ask: Ask | None) -> EsxTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EsxOffer:
-    """A `virt_ova.target.importing.Offer`; `spec` is the server's own, with a `uuid` of ours for a single machine."""
+    """A `virt_ova.target.importing.Offer`; `spec` is the server's own, with the UUID that `record` tells."""
 
     name: str
-    uuid: str
+    record: Record
     spec: Any = field(repr=False)
     files: tuple[WantedFile, ...]
     total_bytes: int
     findings: tuple[Finding, ...]
 
+    @property
+    def what(self) -> str:
+        """See `virt_ova.target.importing.Offer.what`."""
+        return f"{self.record.kind} {printable(self.name)}"
+
 
 class EsxTarget:
-    """A `virt_ova.target.importing.Importer`."""
+    """A `virt_ova.target.importing.Importer` and a `virt_ova.target.record.Recoverable`."""
 
     def __init__(self, session: Session, place: Place) -> None:
         self._session, self._place = session, place
-        self.uri = session.address.uri
+        self._note: Note = unnoted
+        self.uri, self.opened_by = session.address.uri, session.address.whole
         self.findings: Sequence[Finding] = place.findings
         self.makes_groups = session.address.is_vcenter
 
@@ -133,28 +141,36 @@ class EsxTarget:
 
     def begin(self, offer: EsxOffer) -> EsxImport:
         """See `virt_ova.target.importing.Importer.begin`."""
+        self._note(offer.record)
         doing = f"making {quoted(offer.name)}"
         with translated(doing):
             try:
                 handle = self._place.pool.ImportVApp(offer.spec, self._place.folder, self._place.host)
             except BROKEN_LINE as exc:
                 error = error_of(exc, doing)
-                forget = partial(self._session.lasting, partial(self._forget, offer))
-                take_back([Made(what=f"machine {printable(offer.name)}, if it was made", discard=forget)], error)
+                forget = partial(self.remove, offer.record)
+                take_back([Made(what=f"{offer.what}, if it was made", discard=forget)], error)
                 raise error from exc
         lease = Lease(self._session, handle, total_bytes=offer.total_bytes)
-        return EsxImport(self._session, lease, name=offer.name, datastore=self._place.datastore_name)
+        datastore = self._place.datastore_name
+        return EsxImport(self._session, lease, record=offer.record, datastore=datastore, note=self._note)
+
+    def tell(self, note: Note) -> None:
+        """See `virt_ova.target.record.Recoverable.tell`."""
+        self._note = note
+
+    def remove(self, record: Record) -> Removal:
+        """See `virt_ova.target.record.Recoverable.remove`."""
+        try:
+            with translated(f"removing {quoted(record.name)}"):
+                return self._session.lasting(partial(remove_recorded, record=record))
+        except TargetError as exc:
+            exc.hint = BY_HAND
+            raise
 
     def close(self) -> None:
         """Log out."""
         self._session.close()
-
-    def _forget(self, offer: EsxOffer, session: Session) -> None:
-        """Remove the machine of an offer if it was made, and only the answer was lost."""
-        child = session.child(self._place.folder, offer.name)
-        config = _config_of(child)
-        if offer.uuid and config and config.uuid == offer.uuid:
-            remove(session, child)
 
     def _network(self, name: str, connection: Connection) -> Any:  # noqa: ANN401 - pyvmomi has no types
         networks = self._place.networks
@@ -177,11 +193,11 @@ class EsxTarget:
                 code="E_IMPORT_SPEC",
                 hint="See what is wrong with: virt-ova inspect; --fix-hardware changes what ESXi is known to refuse.",
             )
-        uuid = _own(result.importSpec, request.environment)
+        kind, uuid = _own(result.importSpec, request.environment)
         items = list(result.fileItem or ())
         return EsxOffer(
             name=request.name,
-            uuid=uuid,
+            record=intended(kind, request.name, uuid),
             spec=result.importSpec,
             files=tuple(_wanted(item) for item in items),
             total_bytes=sum(int(item.size or 0) for item in items),
@@ -196,13 +212,16 @@ class EsxTarget:
 class EsxImport:
     """A `virt_ova.target.importing.Import`: a machine, and the lease by which it gets its files."""
 
-    def __init__(self, session: Session, lease: Lease, *, name: str, datastore: str) -> None:
-        self._session, self._lease, self._name, self._datastore = session, lease, name, datastore
+    def __init__(self, session: Session, lease: Lease, *, record: Record, datastore: str, note: Note) -> None:
+        self._session, self._lease, self._datastore = session, lease, datastore
+        self._record, self._note, self._name = record, note, record.name
         self._volumes: list[EsxVolume] = []
 
     def wait(self, held: Held) -> None:
         """See `virt_ova.target.importing.Import.wait`."""
         self._lease.wait(held)
+        with translated(f"looking at {quoted(self._name)}"):
+            self._note(made(self._record, self._lease.entity(self._session)))
 
     def open_volume(self, file: WantedFile, size_bytes: int) -> EsxVolume:
         """See `virt_ova.target.importing.Import.open_volume`."""
@@ -286,12 +305,18 @@ def _hidden(words: str, secrets: Sequence[str]) -> str:
     return words
 
 
-def _own(spec: Any, environment: str) -> str:  # noqa: ANN401 - pyvmomi has no types
-    """Give the machine a UUID of ours, and put the OVF environment where VMware Tools read it; the UUID."""
+def _own(spec: Any, environment: str) -> tuple[Kind, str]:  # noqa: ANN401 - pyvmomi has no types
+    """Give the machine or vApp a UUID of ours, and put the OVF environment where VMware Tools read it.
+
+    Returns:
+        What it is, and the UUID.
+    """
+    uuid = new_uuid()
     if not isinstance(spec, vim.vm.VmImportSpec):
-        return ""
-    spec.configSpec.uuid = new_uuid()
+        spec.vAppConfigSpec.instanceUuid = uuid
+        return Kind.GROUP, uuid
+    spec.configSpec.uuid = uuid
     if environment:
         told = vim.option.OptionValue(key=_ENVIRONMENT_KEY, value=environment)
         spec.configSpec.extraConfig = [*(spec.configSpec.extraConfig or ()), told]
-    return str(spec.configSpec.uuid)
+    return Kind.MACHINE, uuid

@@ -36,6 +36,7 @@ class Address:
 
     Attributes:
         uri: without secrets and parameters, for people.
+        whole: without secrets, but with parameters: what opens it again.
         scheme: ``esx`` or ``vpx``.
         host: name or IP address.
         port: of the API.
@@ -50,6 +51,7 @@ class Address:
     """
 
     uri: str
+    whole: str
     scheme: str
     host: str
     port: int
@@ -90,6 +92,7 @@ def parse_address(uri: str) -> Address:
     settings = _settings(parts, shown)
     return Address(
         uri=shown.partition("?")[0],
+        whole=shown,
         scheme=parts.scheme,
         host=host,
         port=port or _PORT,

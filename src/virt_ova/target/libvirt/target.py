@@ -196,13 +196,13 @@ class LibvirtTarget:
         self._note_object = note
 
     def seal(self, made: Volume) -> Record:
-        """See `virt_ova.target.record.Recoverable.seal`."""
+        """See `virt_ova.target.record.Resumable.seal`."""
         record = cast("volume.LibvirtVolume | hostexpand.HostExpandedVolume", made).seal()
         self._note_object(record)
         return record
 
     def adopt(self, transfer: Transfer, record: Record, others: Sequence[Record]) -> volume.LibvirtVolume | None:  # noqa: ARG002 - a volume lies in nothing that was made
-        """See `virt_ova.target.record.Recoverable.adopt`."""
+        """See `virt_ova.target.record.Resumable.adopt`."""
         if self._pool is None or record.name != transfer.image_name:
             return None
         pools.refresh(self._pool)
