@@ -91,8 +91,17 @@ def program() -> Path:
 
 
 @contextmanager
-def started(folder: Path, *, is_vcenter: bool = False, is_kept: bool = True) -> Iterator[VSphere]:
-    """A running simulator, whose files are in `folder`; what is uploaded is among them when it `is_kept`."""
+def started(
+    folder: Path, *, is_vcenter: bool = False, is_kept: bool = True, api_version: str = ""
+) -> Iterator[VSphere]:
+    """A running simulator, whose files are in `folder`.
+
+    Args:
+        folder: exists.
+        is_vcenter: whether it is a vCenter.
+        is_kept: whether what is uploaded is among the files.
+        api_version: what it says to speak; 6.5 when empty.
+    """
     certificate = _make_certificate(folder)
     auth_file = folder / "auth.conf"
     auth_file.write_text(
@@ -101,6 +110,7 @@ def started(folder: Path, *, is_vcenter: bool = False, is_kept: bool = True) -> 
     )
     auth_file.chmod(0o600)
     words = [program(), "-cert", folder / "server.pem", "-user", USER, *(["-store", folder] if is_kept else [])]
+    words += ["-api", api_version] if api_version else []
     with (
         (folder / "vcsim.log").open("w") as log,
         subprocess.Popen(

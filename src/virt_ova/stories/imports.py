@@ -41,6 +41,7 @@ from virt_ova.stories.environment import environment_document
 from virt_ova.stories.fallback import check_fallback
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.logbook import Heading, Logbook
+from virt_ova.stories.receipts import algorithm_of, check_receipt
 from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.result import InstalledDomain, InstallResult, installed_domain, installed_volume
 from virt_ova.stories.starting import Start, reports_of, start_all
@@ -161,6 +162,7 @@ class PackageImport:
             name=name,
             deployment_option=self.plan.deployment_option,
             networks=connections_of(replace(self.plan, machines=machines)),
+            algorithm=algorithm_of(self._package) if self._options.verify else "",
         )
         if not self.plan.entities:
             return request
@@ -221,7 +223,23 @@ class PackageImport:
             volumes[transfer.id] = imports[cargo.offer].open_volume(cargo.file, size_bytes)
             return volumes[transfer.id].sink
 
-        return self._supply.fill(create)
+        delivery = self._supply.fill(create)
+        self._compare(imports, delivery)
+        return delivery
+
+    def _compare(self, imports: list[Import], delivery: Delivery) -> None:
+        """See that what was sent as it is has arrived so, where the server can tell. Raises `TargetError`."""
+        package, is_gone = delivery.package, self._package.archive.rest is not None
+        with held_back():
+            received = [(number, receipt) for number, each in enumerate(imports) for receipt in each.receipts()]
+        for number, receipt in received:
+            cargo = self._cargo.get(f"{number}{receipt.key}")
+            if cargo is None or delivery.images[cargo.transfer.id].mode is not DiskMode.PASS_THROUGH:
+                continue
+            member = package.member(cargo.transfer.member)
+            expected = None if package.compression_of(member) else package.expected_digest(member)
+            if expected:
+                check_receipt(member, expected, receipt, is_disk=cargo.file.is_disk, is_gone=is_gone)
 
     def _complete(self, imports: list[Import]) -> list[Domain]:
         """All is sent: the machines, once the server agrees."""

@@ -5,7 +5,7 @@ is not asked for volumes and domains, as a `virt_ova.target.base.Target` is, but
 that it asks for. Of a package it sees these two, never a tar.
 
 The order of calls: ``prepare`` for each request, which makes nothing; ``begin`` for each offer; ``wait`` for what was
-begun; ``open_volume`` for each file of the offer, whose sink is written and finished; ``complete``.
+begun; ``open_volume`` for each file of the offer, whose sink is written and finished; ``receipts``; ``complete``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class ImportRequest:
             can be passwords among them.
         secrets: those of the values that nobody may be shown, whoever repeats them.
         environment: the OVF environment document, for one that does not; empty when there is nothing to tell.
+        algorithm: by what the hypervisor is to hash the files that it receives, if it can, ``SHA1`` or ``SHA256``;
+            empty when nobody wants to know.
     """
 
     descriptor: str = field(repr=False)
@@ -43,6 +45,7 @@ class ImportRequest:
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     environment: str = field(default="", repr=False)
+    algorithm: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +61,23 @@ class WantedFile:
     key: str
     href: str
     is_disk: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What the hypervisor says of a file that it received.
+
+    Attributes:
+        key: of the `WantedFile`.
+        algorithm: ``SHA1`` or ``SHA256``.
+        hex: the digest, in lower-case hexadecimal.
+        size_bytes: how long it is.
+    """
+
+    key: str
+    algorithm: str
+    hex: str
+    size_bytes: int
 
 
 class Offer(Protocol):
@@ -84,6 +104,9 @@ class Import(Protocol):
 
     def open_volume(self, file: WantedFile, size_bytes: int) -> Volume:
         """Where `file` goes, in `size_bytes`; its sink takes them in order. Raises `TargetError`."""
+
+    def receipts(self) -> Sequence[Receipt]:
+        """What the hypervisor says of the files that came; empty when it says nothing. Raises `TargetError`."""
 
     def complete(self) -> Domain:
         """All files are there: the machine. Raises `TargetError`."""

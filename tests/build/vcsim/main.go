@@ -6,7 +6,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -48,6 +50,8 @@ type Faults struct {
 	DeviceHost   string // host in the URLs of a lease, in place of "*"
 	Thumbprint   string // of that host
 	Warning      string // of CreateImportSpec and CreateDescriptor
+	NoDigests    bool   // an import's lease does not tell what it received
+	WrongDigest  bool   // it tells something else
 	Export       Export
 }
 
@@ -62,6 +66,7 @@ type Seen struct {
 	Uploads                        []Upload
 	Downloads                      []Download
 	Progress                       []int32
+	Digests                        []string // what each lease was asked to hash by, when it was asked for digests
 	Aborts, Completes, Descriptors int
 }
 
@@ -75,6 +80,7 @@ var (
 	store   = flag.String("store", "", "folder for what is uploaded; it is only hashed when there is none")
 	vcenter = flag.Bool("vcenter", false, "a vCenter; an ESXi without")
 	user    = flag.String("user", "root", "who may log in")
+	api     = flag.String("api", "", "version of the API that it says to have")
 	certs   = flag.String("cert", "", "PEM file with the server's certificate and key")
 )
 
@@ -113,7 +119,7 @@ func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*method
 		return body, nil
 	}
 	wanted := now()
-	made := &lease{*ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
+	made := &lease{HttpNfcLease: *ctx.Session.Get(body.Res.Returnval).(*simulator.HttpNfcLease)}
 	if wanted.KeepMachine {
 		vm := simulator.Map.Get(made.Info.Entity).(*simulator.VirtualMachine)
 		vm.DisabledMethod = append(vm.DisabledMethod, "DestroyTask")
@@ -198,7 +204,10 @@ func (a *vapp) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run()}}
 }
 
-type lease struct{ simulator.HttpNfcLease }
+type lease struct {
+	simulator.HttpNfcLease
+	algorithm string // that was asked for, besides SHA-1
+}
 
 func (l *lease) fail(message string) {
 	l.Error = &types.LocalizedMethodFault{Fault: &types.FileFault{File: "disk"}, LocalizedMessage: message}
@@ -249,6 +258,56 @@ func (l *lease) HttpNfcLeaseAbort(ctx *simulator.Context, req *types.HttpNfcLeas
 	seen.Aborts++
 	mutex.Unlock()
 	return l.HttpNfcLease.HttpNfcLeaseAbort(ctx, req)
+}
+
+func (l *lease) HttpNfcLeaseSetManifestChecksumType(req *types.HttpNfcLeaseSetManifestChecksumType) soap.HasFault {
+	for _, wanted := range req.DeviceUrlsToChecksumTypes {
+		l.algorithm = wanted.Value
+	}
+	return &methods.HttpNfcLeaseSetManifestChecksumTypeBody{Res: new(types.HttpNfcLeaseSetManifestChecksumTypeResponse)}
+}
+
+// HttpNfcLeaseGetManifest hashes what came for each device as ESXi does: a disk to its end-of-stream marker.
+func (l *lease) HttpNfcLeaseGetManifest(req *types.HttpNfcLeaseGetManifest) soap.HasFault {
+	body := &methods.HttpNfcLeaseGetManifestBody{}
+	wanted := now()
+	if wanted.NoDigests || *store == "" {
+		body.Fault_ = simulator.Fault("", &types.MethodNotFound{Receiver: l.Self, Method: "HttpNfcLeaseGetManifest"})
+		return body
+	}
+	body.Res = new(types.HttpNfcLeaseGetManifestResponse)
+	mutex.Lock()
+	defer mutex.Unlock()
+	seen.Digests = append(seen.Digests, l.algorithm)
+	for _, device := range l.Info.DeviceUrl {
+		place, _ := url.PathUnescape(device.Url)
+		for _, each := range seen.Uploads {
+			if !strings.HasSuffix(place, each.Path) {
+				continue
+			}
+			data, err := ioutil.ReadFile(each.File)
+			if err != nil {
+				log.Fatal(err)
+			}
+			if each.Method == http.MethodPost {
+				end := (len(bytes.TrimRight(data, "\x00"))+511)/512*512 + 512
+				if end < len(data) {
+					data = data[:end]
+				}
+			}
+			if wanted.WrongDigest {
+				data = append(data, '!')
+			}
+			entry := types.HttpNfcLeaseManifestEntry{
+				Key: device.Key, Sha1: fmt.Sprintf("%x", sha1.Sum(data)), Size: int64(len(data)), Disk: true,
+			}
+			if l.algorithm == "sha256" {
+				entry.ChecksumType, entry.Checksum = l.algorithm, fmt.Sprintf("%x", sha256.Sum256(data))
+			}
+			body.Res.Returnval = append(body.Res.Returnval, entry)
+		}
+	}
+	return body
 }
 
 type manager struct{ simulator.OvfManager }
@@ -416,6 +475,9 @@ func main() {
 		model = simulator.VPX()
 	}
 	model.Autostart = false
+	if *api != "" {
+		model.ServiceContent.About.ApiVersion = *api
+	}
 	if err := model.Create(); err != nil {
 		log.Fatal(err)
 	}

@@ -51,6 +51,8 @@ def _ready(vsphere: VSphere, monkeypatch: pytest.MonkeyPatch) -> Iterator[VSpher
     yield vsphere
     vsphere.set_faults()
     with looked_into(vsphere) as folder:
+        for group in groups_beside(folder):
+            group.Destroy_Task()
         for machine in folder.childEntity:
             if machine.name not in before:
                 if machine.runtime.powerState == "poweredOn":

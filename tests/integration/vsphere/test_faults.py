@@ -107,6 +107,7 @@ def test_a_session_that_ends(package: Path, vsphere: VSphere, percent: int) -> N
     assert (error.code, error.hint) == ("E_SESSION", SESSION)
     assert error.message in {
         "keeping the lease alive failed: NotAuthenticated",
+        "asking for the digests failed: NotAuthenticated",
         "completing the lease failed: NotAuthenticated",
     }
 
@@ -248,7 +249,7 @@ def test_a_host_with_another_certificate_gets_nothing(package: Path, vcenter: VS
     assert vcenter.seen()["Uploads"] == []
 
 
-def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
     with started(tmp_path) as esx:
         monkeypatch.setenv("LIBVIRT_AUTH_FILE", str(esx.auth_file))
         esx.set_faults(Action="cut", At=50, KeepMachine=True)
@@ -256,7 +257,10 @@ def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(virt_ova.RollbackError) as caught:
             virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
         assert "undoing it left: machine web (removing 'web' failed: " in caught.value.message
+        assert caught.value.hint == "Run 'virt-ova recover' to try again, or remove what is left by hand."
         assert machines(esx) == sorted([*before, "web"])
+        (journal,) = (state_home / "virt-ova").iterdir()
+        journal.unlink()
 
 
 def test_the_user_is_named_when_the_login_is_refused(

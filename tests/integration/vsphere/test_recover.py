@@ -203,7 +203,6 @@ def test_a_vapp_whose_uuid_is_not_told_is_left_alone(vcenter: VSphere) -> None:
             ),
         )
     assert "shop" in everything(vcenter)
-    remove(vcenter, "shop")
 
 
 def test_a_person_is_asked_once(esx: VSphere, monkeypatch: pytest.MonkeyPatch) -> None:

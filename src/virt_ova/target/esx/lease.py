@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from virt_ova.target.esx.errors import BROKEN_LINE, error_of, translated, words_
 from virt_ova.target.esx.session import Session
 from virt_ova.target.esx.tls import Trust
 from virt_ova.target.esx.upload import Destination, UploadSink
+from virt_ova.target.importing import Receipt
 from virt_ova.text import printable, quoted
 from virt_ova.units import KIB
 
@@ -46,9 +48,17 @@ _NO_MANIFEST: Final = (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported, vim
 class Lease:
     """A lease, and the thread that keeps it alive."""
 
-    def __init__(self, session: Session, handle: Any, *, total_bytes: int = 0) -> None:  # noqa: ANN401 - pyvmomi has no types
-        """Keep `handle`, a vim.HttpNfcLease, for `total_bytes` if so many will be sent; `wait` comes next."""
+    def __init__(self, session: Session, handle: Any, *, total_bytes: int = 0, algorithm: str = "") -> None:  # noqa: ANN401 - pyvmomi has no types
+        """Keep a lease; `wait` comes next.
+
+        Args:
+            session: it came by.
+            handle: a vim.HttpNfcLease.
+            total_bytes: so many will be sent; 0 when nobody knows, or they will be read.
+            algorithm: what the server is to hash what it receives by, if it can; empty when nobody wants to know.
+        """
         self._session, self._handle, self._total = session, handle, total_bytes
+        self._algorithm = algorithm
         self._info: Any = None
         self._sent = 0
         self._failure: TargetError | None = None
@@ -72,6 +82,7 @@ class Lease:
             if state != "ready":
                 raise _lease_error(self._reason() or f"its state is {printable(str(state))}")
             self._info = self._handle.info
+            self._ask_for_digests()
         self._total = self._total or (self._info.totalDiskCapacityInKB or 0) * KIB or 1
         self._thread.start()
 
@@ -139,6 +150,19 @@ class Lease:
         if self._failure:
             raise self._failure
 
+    def receipts(self) -> tuple[Receipt, ...]:
+        """What the server says of the files that it received; empty when it says nothing.
+
+        Raises:
+            TargetError: it cannot be asked.
+        """
+        if not self._algorithm:
+            return ()
+        self.check()
+        keys = {str(each.key): str(each.importKey) for each in self.devices}
+        received = (_receipt(keys.get(key, ""), each, self._algorithm) for key, each in self.manifest().items())
+        return tuple(each for each in received if each.key and each.hex)
+
     def complete(self) -> None:
         """Tell the server that everything is there.
 
@@ -165,6 +189,14 @@ class Lease:
             each.close()
         if self._thread.ident is not None:
             self._thread.join(_JOIN_SECONDS)
+
+    def _ask_for_digests(self) -> None:
+        """Ask for SHA-256; SHA-1 comes unasked (`HttpNfcLeaseManifestEntry`)."""
+        if self._algorithm != "SHA256":
+            return
+        wanted = [vim.KeyValue(key=each.key, value="sha256") for each in self._info.deviceUrl or ()]
+        with suppress(*_NO_MANIFEST):
+            self._handle.HttpNfcLeaseSetManifestChecksumType(wanted)
 
     def _advance(self, done_bytes: int) -> None:
         self._sent += done_bytes
@@ -229,6 +261,14 @@ class Lease:
         else:
             trust = Trust(is_verified=address.is_verified)
         return Destination(url=there, trust=trust, is_disk=is_disk)
+
+
+def _receipt(key: str, entry: Any, algorithm: str) -> Receipt:  # noqa: ANN401 - pyvmomi has no types
+    """What an entry of the server's manifest says; without a digest when it has none by `algorithm`."""
+    digest = entry.sha1 if algorithm == "SHA1" else ""
+    if str(getattr(entry, "checksumType", "") or "").upper() == algorithm:
+        digest = entry.checksum
+    return Receipt(key=key, algorithm=algorithm, hex=str(digest or "").lower(), size_bytes=int(entry.size or 0))
 
 
 def _parts_of(url: str) -> tuple[str, int | None, str]:

@@ -6,12 +6,14 @@ ended or the line is broken, what must still be done (taking back what was made)
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from pyVmomi import SoapStubAdapter, vim, vmodl
+from pyVmomi.VmomiSupport import versionMap
 
 from virt_ova.errors import TargetError
 from virt_ova.target.esx.credentials import Credentials
@@ -24,7 +26,11 @@ ANSWER_SECONDS: Final = 60.0
 """How long the server may take for one answer."""
 
 _NAMESPACE: Final = "vim25/6.5"
-"""The API that is spoken: the oldest that any server still in use has, and newer ones speak as well."""
+"""The API that is spoken at first: the oldest that any server still in use has, and newer ones speak as well."""
+
+_NEWER_API: Final = (6, 7)
+_NEWER_NAMESPACE: Final = "vim25/6.7"
+"""The one that is spoken with servers that have it: there, a lease can be asked for SHA-256."""
 
 _TICK_SECONDS: Final = 0.2
 _TASK_SECONDS: Final = 600.0
@@ -62,6 +68,8 @@ class Session:
         instance: Any = vim.ServiceInstance("ServiceInstance", self._stub)
         with translated(f"connecting to {quoted(address.uri)}"):
             self.content = instance.RetrieveContent()
+        if self.api_version >= _NEWER_API and (newer := versionMap.get(_NEWER_NAMESPACE)):
+            self._stub.ComputeVersionInfo(newer)
         kind = str(self.content.about.apiType)
         if (kind == "VirtualCenter") != address.is_vcenter:
             expected = "vpx://VCENTER/DATACENTER/CLUSTER" if kind == "VirtualCenter" else "esx://HOST/"
@@ -72,6 +80,11 @@ class Session:
             )
         with translated(f"logging in at {quoted(address.host)} as {quoted(credentials.user)}"):
             self.content.sessionManager.Login(credentials.user, credentials.password, None)
+
+    @property
+    def api_version(self) -> tuple[int, ...]:
+        """Of the API that the server speaks, ``(6, 7, 2)``."""
+        return tuple(int(part) for part in re.findall(r"[0-9]{1,4}", str(self.content.about.apiVersion))[:4])
 
     def renewed(self) -> Session:
         """Another session of the same user."""

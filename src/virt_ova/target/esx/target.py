@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -25,7 +24,7 @@ from virt_ova.target.esx.session import Session
 from virt_ova.target.esx.upload import UploadSink
 from virt_ova.target.esx.uri import parse_address
 from virt_ova.target.identity import new_uuid
-from virt_ova.target.importing import Ask, ImportRequest, WantedFile
+from virt_ova.target.importing import Ask, ImportRequest, Receipt, WantedFile
 from virt_ova.target.record import Note, Record, Removal, unnoted
 from virt_ova.text import printable, quoted
 from virt_ova.undo import Made, take_back
@@ -78,6 +77,7 @@ class EsxOffer:
     spec: Any = field(repr=False)
     files: tuple[WantedFile, ...]
     total_bytes: int
+    algorithm: str
     findings: tuple[Finding, ...]
 
     @property
@@ -105,7 +105,7 @@ class EsxTarget:
             makes_hardware=True,
             secure_boot=True,
             tells_properties=self._session.address.is_vcenter,
-            newest_hardware=_newest_hardware(str(self._session.content.about.apiVersion)),
+            newest_hardware=_newest_hardware(self._session.api_version),
             networks=names,
             default_connection=Connection(kind=ConnectionKind.NETWORK, name=name),
         )
@@ -151,7 +151,7 @@ class EsxTarget:
                 forget = partial(self.remove, offer.record)
                 take_back([Made(what=f"{offer.what}, if it was made", discard=forget)], error)
                 raise error from exc
-        lease = Lease(self._session, handle, total_bytes=offer.total_bytes)
+        lease = Lease(self._session, handle, total_bytes=offer.total_bytes, algorithm=offer.algorithm)
         datastore = self._place.datastore_name
         return EsxImport(self._session, lease, record=offer.record, datastore=datastore, note=self._note)
 
@@ -201,6 +201,7 @@ class EsxTarget:
             spec=result.importSpec,
             files=tuple(_wanted(item) for item in items),
             total_bytes=sum(int(item.size or 0) for item in items),
+            algorithm=request.algorithm,
             findings=tuple(self._remark(each, request.secrets) for each in result.warning or ()),
         )
 
@@ -230,6 +231,10 @@ class EsxImport:
         volume = EsxVolume(name=self._lease.target_id(file.key) or name, pool=self._datastore, sink=sink)
         self._volumes.append(volume)
         return volume
+
+    def receipts(self) -> Sequence[Receipt]:
+        """See `virt_ova.target.importing.Import.receipts`."""
+        return self._lease.receipts()
 
     def complete(self) -> EsxMachine:
         """See `virt_ova.target.importing.Import.complete`; what the server calls done must be there."""
@@ -285,12 +290,11 @@ def _config_of(entity: Any) -> Any:  # noqa: ANN401 - pyvmomi has no types
     return entity.config if isinstance(entity, vim.VirtualMachine) else None
 
 
-def _newest_hardware(api_version: str) -> int:
+def _newest_hardware(api_version: tuple[int, ...]) -> int:
     """The newest hardware version of a host of that version; 0 when it is newer than what is known here."""
-    numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,4}", api_version)[:4])
-    if numbers >= _UNKNOWN_VERSION:
+    if api_version >= _UNKNOWN_VERSION:
         return 0
-    return max((hardware for version, hardware in _HARDWARE if version <= numbers), default=0)
+    return max((hardware for version, hardware in _HARDWARE if version <= api_version), default=0)
 
 
 def _wanted(item: Any) -> WantedFile:  # noqa: ANN401 - pyvmomi has no types
