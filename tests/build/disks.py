@@ -89,6 +89,7 @@ def sparse_vmdk(
     padding: int = 0,
     descriptor: str | None = None,
     zeroed: Sequence[int] = (),
+    level: int = 1,
 ) -> bytes:
     """A VMDK sparse extent; stream-optimized with markers and footer as VMware writes it, unless told otherwise.
 
@@ -102,6 +103,7 @@ def sparse_vmdk(
         padding: zero bytes behind the end.
         descriptor: its text, instead of a plain one.
         zeroed: numbers of grains whose table entry says that they hold zeros.
+        level: how well grains are compressed; 0 for those that are to be large, or made fast.
     """
     text = descriptor if descriptor is not None else vmdk_descriptor(capacity_sectors, compressed=compressed)
     described = text.encode().ljust(-(-max(len(text.encode()), 20 * SECTOR) // SECTOR) * SECTOR, b"\0")
@@ -111,7 +113,7 @@ def sparse_vmdk(
     places: dict[int, int] = {}
     for number in order(list(grains)):
         places[number] = len(body) // SECTOR
-        body += _grain(number, grains[number], grain_sectors, compressed=compressed)
+        body += _grain(number, grains[number], grain_sectors, compressed=compressed, level=level)
     places |= dict.fromkeys(zeroed, vmdk.GTE_ZEROED)
     directory = _vmdk_tables(body, capacity_sectors, grain_sectors, places, markers=compressed)
     flags = vmdk.FLAG_NEWLINE_TEST | (vmdk.FLAG_COMPRESSED | vmdk.FLAG_MARKERS if compressed else 0)
@@ -143,11 +145,11 @@ def vmdk_descriptor(capacity_sectors: int, *, compressed: bool = True, parent: s
     )
 
 
-def _grain(number: int, data: bytes, grain_sectors: int, *, compressed: bool) -> bytes:
+def _grain(number: int, data: bytes, grain_sectors: int, *, compressed: bool, level: int) -> bytes:
     full = data.ljust(grain_sectors * SECTOR, b"\0")
     if not compressed:
         return full
-    packed = zlib.compress(full, 1)
+    packed = zlib.compress(full, level)
     stored = vmdk.GRAIN_MARKER.pack(number * grain_sectors, len(packed)) + packed
     return stored + bytes(-len(stored) % SECTOR)
 
