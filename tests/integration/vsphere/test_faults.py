@@ -16,7 +16,8 @@ from tests.build.disks import KIB, SECTOR, sparse_vmdk
 from tests.build.ova import build_ova, descriptor, with_manifest
 from tests.build.small import small_ova
 from tests.build.vsphere import USER, VSphere, started, thumbprint
-from tests.integration.vsphere.conftest import machines
+from tests.integration.vsphere.conftest import everything, machines
+from tests.integration.vsphere.test_install import two_machines
 from virt_ova import InstallOptions, TargetError
 from virt_ova.target.esx import lease, upload
 
@@ -153,12 +154,19 @@ def test_a_machine_that_is_not_there_in_the_end(package: Path, vsphere: VSphere)
     assert before == [name for name in machines(vsphere) if name != "web"]
 
 
-def interrupted(package: Path, vsphere: VSphere) -> None:
-    """Start an install, stop it by Ctrl-C while it sends, and see that nothing is left."""
-    before = machines(vsphere)
-    words = command("install", package, "-c", vsphere.uri(), "--name", "web")
+def interrupted(package: Path, vsphere: VSphere, *what: str, is_sending: bool = True) -> None:
+    """Start an install, stop it by Ctrl-C while it sends, or waits for a lease, and see that nothing is left.
+
+    Args:
+        package: of one machine, or of several.
+        vsphere: where to.
+        what: is removed again, the last first; the machine ``web`` when it is not said.
+        is_sending: whether it sends when it is stopped.
+    """
+    before = everything(vsphere)
+    words = command("install", package, "-c", vsphere.uri(), *([] if what else ["--name", "web"]))
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as run:
-        while not vsphere.seen()["Uploads"]:
+        while not (vsphere.seen()["Uploads"] if is_sending else everything(vsphere) != before):
             time.sleep(0.05)
         time.sleep(0.3)
         sent = time.monotonic()
@@ -166,10 +174,12 @@ def interrupted(package: Path, vsphere: VSphere) -> None:
         _, err = run.communicate(timeout=30)
     assert run.returncode == 130
     assert time.monotonic() - sent < 5
-    assert "Removed machine web\n" in err
-    assert err.endswith("virt-ova: error: stopped by SIGINT [E_INTERRUPTED]\n")
-    assert machines(vsphere) == before
-    assert vsphere.seen()["Aborts"] == 1
+    removed = what or ("machine web",)
+    lines = [*(f"Removed {each}\n" for each in removed), "virt-ova: error: stopped by SIGINT [E_INTERRUPTED]\n"]
+    assert err.endswith("".join(lines)), err
+    assert everything(vsphere) == before
+    assert vsphere.seen()["Aborts"] == len(removed)
+    assert vsphere.seen()["Completes"] == 0
 
 
 def test_ctrl_c_while_the_server_takes_nothing(tmp_path: Path, esx: VSphere) -> None:
@@ -185,6 +195,51 @@ def test_ctrl_c_while_the_server_does_not_answer(package: Path, esx: VSphere) ->
 def test_ctrl_c_while_the_server_is_slow(package: Path, vcenter: VSphere) -> None:
     vcenter.set_faults(PauseMs=50)
     interrupted(package, vcenter)
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """A package of two machines."""
+    return build_ova(tmp_path / "several.ova", with_manifest(two_machines()))
+
+
+def test_ctrl_c_while_several_machines_are_made(several: Path, esx: VSphere) -> None:
+    esx.set_faults(PauseMs=300)
+    interrupted(several, esx, "machine vm", "machine db")
+
+
+@pytest.mark.parametrize("is_sending", [True, False], ids=["sending", "waiting"])
+def test_ctrl_c_while_a_vapp_is_made(several: Path, vcenter: VSphere, *, is_sending: bool) -> None:
+    vcenter.set_faults(PauseMs=300, Initializing=0 if is_sending else 60_000)
+    interrupted(several, vcenter, "vApp all", is_sending=is_sending)
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "message"),
+    [
+        ({"Action": "expire", "At": 100}, "E_SESSION", ""),  # whoever of two threads asks first tells of it
+        ({"Action": "lease-error", "At": 50}, "E_LEASE", "the lease cannot be used: no space left on the datastore"),
+        ({"Action": "status", "Status": 500, "At": 100}, "E_UPLOAD", "the host refused 'a1.vmdk' after "),
+        ({"Complete": "The vApp is not whole."}, "E_VSPHERE", "completing the lease failed: The vApp is not whole"),
+    ],
+    ids=["session", "lease", "error", "complete"],
+)
+def test_a_vapp_that_fails(several: Path, vcenter: VSphere, faults: dict[str, object], code: str, message: str) -> None:
+    before = everything(vcenter)
+    vcenter.set_faults(**faults)
+    with pytest.raises(TargetError) as caught:
+        virt_ova.install(several, vcenter.uri())
+    assert caught.value.code == code
+    assert caught.value.message.startswith(message)
+    assert everything(vcenter) == before
+
+
+def test_a_slow_vapp_hears_of_progress_all_the_time(several: Path, vcenter: VSphere) -> None:
+    vcenter.set_faults(PauseMs=100)
+    virt_ova.install(several, vcenter.uri())
+    beats = vcenter.seen()["Progress"]
+    assert len(beats) > 2
+    assert beats == sorted(beats)
 
 
 def test_an_answer_that_is_lost_when_the_machine_is_made(package: Path, vsphere: VSphere) -> None:

@@ -16,7 +16,7 @@ from tests.build.peak import peak_bytes
 from tests.build.vsphere import VSphere
 from virt_ova.units import MIB
 
-PACKAGE_BYTES = 256 * MIB
+PACKAGE_BYTES = 192 * MIB
 PEAK_BYTES = 150 * MIB
 MAKING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE|O_TRUNC|O_APPEND")
 TRACED = (
@@ -27,7 +27,7 @@ TRACED = (
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A package of 256 MiB, in which nothing is compressed."""
+    """A package of 192 MiB, in which nothing is compressed."""
     grains, block = PACKAGE_BYTES // (64 * KIB), bytes(range(256)) * 256
     image = sparse_vmdk(PACKAGE_BYTES // SECTOR, dict.fromkeys(range(grains), block), level=0)
     text = descriptor([("d.vmdk", len(image))], capacity=str(PACKAGE_BYTES))
