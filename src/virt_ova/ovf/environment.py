@@ -45,6 +45,11 @@ def not_in_xml(text: str) -> str:
     return found[0] if found else ""
 
 
+def without_foreign(text: str) -> str:
+    """`text` without the characters that no XML document can hold."""
+    return _NO_XML.sub("", text)
+
+
 def environment_xml(own: EntityProperties, siblings: Iterable[EntityProperties], platform: Platform) -> bytes:
     """The document for one machine, in UTF-8; the same for the same input.
 

@@ -15,14 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from virt_ova.disk.base import Sink
-from virt_ova.errors import PackageError, PlanError
+from virt_ova.errors import PlanError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
-from virt_ova.ovf.edit import as_sent, only_system
+from virt_ova.ovf.edit import only_system
 from virt_ova.ovf.envelope import File, VirtualSystem
 from virt_ova.ovf.fitting import Change, fitted, misfits
-from virt_ova.ovf.xml import decode
-from virt_ova.package.descriptor import is_vmx
 from virt_ova.package.files import PackageFile, hrefs
 from virt_ova.package.package import Package
 from virt_ova.plan.importing import check_import_plan, connections_of
@@ -37,6 +35,7 @@ from virt_ova.plan.turns import turns_of
 from virt_ova.progress import Monitor
 from virt_ova.stories.agreement import check_agreed
 from virt_ova.stories.delivery import Delivery, Scrutiny
+from virt_ova.stories.described import described
 from virt_ova.stories.environment import environment_document
 from virt_ova.stories.fallback import check_fallback
 from virt_ova.stories.journal import Journal
@@ -48,7 +47,7 @@ from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
 from virt_ova.target.base import BootReport, Domain, Volume
 from virt_ova.target.importing import Import, Importer, ImportRequest, Offer, WantedFile
-from virt_ova.text import printable, quoted, without_secrets
+from virt_ova.text import without_secrets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,15 +135,7 @@ class PackageImport:
     def _requested(self) -> list[ImportRequest]:
         """What is asked for: the package as one, or each of its machines."""
         envelope, machines = self._package.envelope, self.plan.machines
-        if is_vmx(self._package.descriptor_member):
-            raise PackageError(
-                f"the package is described by {quoted(self._package.descriptor_member.name)}, expected a descriptor "
-                "(.ovf), which is what the hypervisor reads",
-                code="E_NOT_SUPPORTED",
-                where=printable(self._package.name),
-                hint="Install it on libvirt or in a folder, or export the machine as OVF or OVA.",
-            )
-        text = self._fit(as_sent(decode(self._package.descriptor)))
+        text = self._fit(described(self._package))
         if len(envelope.content) == 1 and isinstance(envelope.content[0], VirtualSystem):
             return [self._request(text, machines[0].name, machines)]
         if self._target.makes_groups:

@@ -18,12 +18,14 @@ from tests.build.disks import convert, guest_bytes, random_disk
 from tests.build.ova import build_folder, build_ova, descriptor, with_manifest
 from tests.build.pipes import Pipe
 from tests.build.small import CAPACITY, damaged_message, damaged_ova, edited, small_members, small_ova, small_vmdk
+from tests.build.vmware import build_machine
 from tests.build.vsphere import USER, VSphere
 from tests.build.webserver import serve
 from tests.integration.vsphere.conftest import machine_of, machines, uploads
 from virt_ova import Connection, ConnectionKind, InstallOptions, TargetError
-from virt_ova.errors import DigestError, DiskError, PackageError, PlanError, SourceError
+from virt_ova.errors import DigestError, DiskError, PlanError, SourceError
 from virt_ova.plan.codec import from_json, to_json
+from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.stories.install import preflight
 
 ISO = bytes(16 * 2048) + b"\1CD001" + bytes(2042) + b"files" * 400 + bytes(48)
@@ -258,15 +260,41 @@ def test_a_disk_mode_is_refused(tmp_path: Path, esx: VSphere) -> None:
     )
 
 
-def test_a_folder_of_vmware_is_refused(tmp_path: Path, esx: VSphere) -> None:
-    text = b'config.version = "8"\nvirtualHW.version = "13"\ndisplayName = "web"\nmemSize = "64"\nguestOS = "other"\n'
-    folder = build_folder(tmp_path / "web", [("web.vmx", text)])
-    with pytest.raises(PackageError) as caught:
-        virt_ova.install(folder, esx.uri(), options=WEB)
-    assert (caught.value.code, str(caught.value), caught.value.hint) == (
-        "E_NOT_SUPPORTED",
-        "web: the package is described by 'web.vmx', expected a descriptor (.ovf), which is what the hypervisor reads",
-        "Install it on libvirt or in a folder, or export the machine as OVF or OVA.",
+@pytest.mark.parametrize(
+    ("subformat", "mode"),
+    [
+        ("streamOptimized", "pass-through"),
+        ("monolithicSparse", "stream"),
+        ("monolithicFlat", "stream"),
+        ("twoGbMaxExtentSparse", "stream"),
+    ],
+)
+def test_a_folder_of_vmware(tmp_path: Path, vsphere: VSphere, subformat: str, mode: str) -> None:
+    """Its VMX is sent as a descriptor."""
+    raw = random_disk(tmp_path / "d.raw", CAPACITY, [0, 3, 63])
+    machine = build_machine(tmp_path / "vm", raw, subformat)
+    options = InstallOptions(fix_hardware=True)
+    result = virt_ova.install(machine, vsphere.uri(), options=options)
+    assert [(each.name, each.mode, each.capacity_bytes) for each in result.volumes] == [("disk-0.vmdk", mode, CAPACITY)]
+    (upload,) = vsphere.seen()["Uploads"]
+    assert guest_bytes(Path(upload["File"])) == raw.read_bytes()
+    config, _ = machine_of(vsphere, "old machine")
+    assert (config.hardware.numCPU, config.hardware.memoryMB, config.version) == (2, 512, "vmx-13")
+    kinds = {type(each).__name__.rpartition(".")[2] for each in config.hardware.device}
+    assert kinds >= {"ParaVirtualSCSIController", "VirtualVmxnet3", "VirtualDisk"}
+    assert "hardware family 'vmx-19' (the host knows vmx-13 at most) is sent as vmx-13" in {
+        each.message for each in result.findings
+    }
+
+
+def test_a_vmx_out_of_a_pipe_is_refused(tmp_path: Path, esx: VSphere) -> None:
+    machine = build_machine(tmp_path / "vm", random_disk(tmp_path / "d.raw", CAPACITY, [0]), "streamOptimized")
+    members = [(name, (machine / name).read_bytes()) for name in ("old machine.vmx", "disk.vmdk")]
+    with pytest.raises(SourceError) as caught:
+        virt_ova.install(Pipe(build_ova(tmp_path / "m.ova", members).read_bytes()), esx.uri())  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.hint) == ("E_PIPE_ORDER", SAVE_FIRST)
+    assert str(caught.value) == (
+        "open file: the sizes of the disks of a .vmx stand in the disks, and must be known before the first one comes"
     )
 
 
