@@ -70,6 +70,10 @@ def _add_system(root: Element, system: VirtualSystem) -> None:
     section.attrib |= _attributes({"ovf:id": number, "vmw:osType": system.os.type})
     for hardware in system.hardware:
         _add_hardware(element, hardware)
+    for step in system.boot:
+        section = _section(element, "vmw:BootOrderSection", "What is booted from")
+        steps = {"ovf:required": "false", "vmw:instanceId": step.instance_id, "vmw:type": step.kind}
+        section.attrib |= _attributes(steps)
 
 
 def _add_hardware(parent: Element, hardware: VirtualHardware) -> None:

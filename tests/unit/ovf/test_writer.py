@@ -37,11 +37,12 @@ def test_the_machine_of_a_vmx_says_the_same(path: Path) -> None:
     old, new = system_of(before), system_of(after)
     assert (after.files, after.networks) == (before.files, before.networks)
     assert after.disks == tuple(replace(disk, format_uri=STREAM_OPTIMIZED) for disk in before.disks)
-    assert (new.name, new.annotation, new.os.type) == (old.name, old.annotation, old.os.type)
+    assert (new.name, new.annotation, new.os.type, new.boot) == (old.name, old.annotation, old.os.type, old.boot)
     assert new.hardware[0].system_types == old.hardware[0].system_types
     assert [said(item) for item in new.hardware[0].items] == [said(item) for item in old.hardware[0].items]
     assert new.hardware[0].config["firmware"] == old.hardware[0].config["firmware"]
-    assert "bootOptions.efiSecureBootEnabled" in new.hardware[0].config or "uefi" not in str(old.hardware[0].config)
+    is_secure = old.hardware[0].config.get("uefi.secureBoot.enabled", "")
+    assert new.hardware[0].config.get("bootOptions.efiSecureBootEnabled", "") == is_secure
 
 
 def test_what_xml_cannot_hold_is_left_out_and_the_rest_is_escaped() -> None:
