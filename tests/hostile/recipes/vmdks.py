@@ -126,6 +126,12 @@ def _vmdk_structure() -> Iterator[Recipe]:
         "is zeros": patched(image, (footer, bytes(SECTOR_BYTES))),
         "is behind 200 KiB of zeros": image + bytes(200 * KIB),
         "is behind junk": image + b"junk".ljust(SECTOR_BYTES, b"\1"),
+        "has no end of the stream behind it": image[:-SECTOR_BYTES],
+        "has half an end of the stream behind it": image[: -SECTOR_BYTES // 2],
+        "has another end of the stream behind it": patched(image, (-SECTOR_BYTES, struct.pack("<QII", 0, 0, 4))),
+        "has a marker of two sectors": patched(image, (footer - SECTOR_BYTES, struct.pack("<Q", 2))),
+        "has a marker of a grain": patched(image, (footer - SECTOR_BYTES + 8, struct.pack("<I", 1))),
+        "has a marker of another type": patched(image, (footer - SECTOR_BYTES + 12, struct.pack("<I", 2))),
     }
     yield from rows("D04", "E_DISK_FOOTER", [(name, with_disk(data)) for name, data in others.items()])
     yield Recipe(

@@ -26,6 +26,7 @@ METADATA_MARKER: Final = struct.Struct("<QII")
 """Number of sectors that follow, zero, type."""
 
 MARKER_END_OF_STREAM: Final = 0
+MARKER_FOOTER: Final = 3
 MAX_MARKER_TYPE: Final = 4
 """Grain table, grain directory, footer, progress are 1 to 4."""
 

@@ -25,6 +25,7 @@ from virt_ova.units import SECTOR_BYTES
 
 _TABLE_BYTES: Final = layout.ENTRIES_PER_TABLE * 4
 _EMPTY_TABLE: Final = bytes(_TABLE_BYTES)
+_FOOTER_MARKER: Final = layout.METADATA_MARKER.pack(1, 0, layout.MARKER_FOOTER)
 _TAIL_BYTES: Final = 128 << 10
 """Some writers pad a finished stream with up to one grain of zeros; the footer is searched in so much of the end."""
 
@@ -194,12 +195,17 @@ def _read_footer(member: Member, header: SparseHeader) -> tuple[SparseHeader, in
     data = tail[start:].ljust(layout.SPARSE_HEADER.size, b"\0")
     if not data.startswith(layout.MAGIC):
         raise _bad_footer(member, "none", "a copy of the header at the end, because the header's directory is not set")
+    end = tail_offset + start + 2 * SECTOR_BYTES
+    if not tail.startswith(_FOOTER_MARKER, max(0, start - SECTOR_BYTES)):
+        raise _bad_footer(member, "one without a marker of its own", "one that announces a footer of one sector")
+    if end > member.size:
+        raise _bad_footer(member, "one at the very end", "the marker of the stream's end behind it")
     footer = layout.parse_header(data)
     if footer.directory_offset == layout.GD_AT_END:
         raise _bad_footer(member, "one that names another footer", "the place of the grain directory")
     if replace(footer, directory_offset=header.directory_offset, overhead_sectors=header.overhead_sectors) != header:
         raise _bad_footer(member, "one that differs from the header", "the same version, geometry and descriptor")
-    return footer, min(tail_offset + start + 2 * SECTOR_BYTES, member.size)
+    return footer, end
 
 
 def _bad_footer(member: Member, found: str, expected: str) -> DiskError:

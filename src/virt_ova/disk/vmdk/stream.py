@@ -37,7 +37,6 @@ _LEVEL: Final = 1
 _VERSION: Final = 3
 _MARKER_TABLE: Final = 1
 _MARKER_DIRECTORY: Final = 2
-_MARKER_FOOTER: Final = 3
 _SECTORS_PER_TRACK: Final = 63
 _HEADS: Final = 255
 
@@ -95,7 +94,7 @@ class StreamLayout:
                 [
                     _marker(directory_sectors, _MARKER_DIRECTORY),
                     directory.ljust(directory_sectors * SECTOR_BYTES, b"\0"),
-                    _marker(1, _MARKER_FOOTER),
+                    _marker(1, layout.MARKER_FOOTER),
                     footer,
                     bytes(SECTOR_BYTES),
                 ],
