@@ -12,6 +12,8 @@ from typing import Final
 
 RESERVE_BYTES: Final = 16 << 20
 
+MORE_HINT: Final = "Raise the limit on this process (ulimit -v, a container's), or end other programs."
+
 THREAD_BYTES: Final = 9 << 20
 """Address space that a thread needs to begin with: its stack of 8 MiB, and a little more."""
 

@@ -15,6 +15,7 @@ from virt_ova.cli.console import say
 from virt_ova.cli.parser import UsageError
 from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import Interrupted
+from virt_ova.memory import MORE_HINT
 from virt_ova.text import printable, without_secrets
 
 DEBUG_VARIABLE: Final = "VIRT_OVA_DEBUG"
@@ -33,7 +34,7 @@ def failure_of(exc: BaseException) -> VirtOvaError:
         return VirtOvaError(
             "there is not enough memory",
             code="E_MEMORY",
-            hint="Raise the limit on this process (ulimit -v, a container's), or end other programs.",
+            hint=MORE_HINT,
         )
     return VirtOvaError(
         f"internal error: {type(exc).__name__}: {printable(without_secrets(str(exc)))}",

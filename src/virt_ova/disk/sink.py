@@ -20,6 +20,7 @@ from virt_ova.disk.base import Buffer
 from virt_ova.disk.direct import DirectFile
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.kernel import rename_new
+from virt_ova.memory import MORE_HINT
 from virt_ova.paths import PATH_ERRORS, path_problem
 from virt_ova.text import printable, quoted
 from virt_ova.undo import Made, take_back
@@ -278,6 +279,8 @@ def file_error(exc: BaseException, path: Path, done: str) -> TargetError:
         return TargetError(
             f"{name} exists already", code="E_EXISTS", hint="Choose another name, or remove what is there."
         )
+    if number == errno.ENOMEM:
+        return TargetError(f"{name} could not be {done}: {reason}", code="E_MEMORY", hint=MORE_HINT)
     again = "Check the permissions and the health of the disk, then try again."
     hint = f"rm {shlex.quote(printable(str(path)))}" if done == REMOVED else again
     return TargetError(f"{name} could not be {done}: {reason}", code="E_IO", hint=hint)

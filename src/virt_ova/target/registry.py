@@ -121,6 +121,8 @@ def _entry(points: list[EntryPoint]) -> DriverEntry:
     try:
         with held_back():
             driver = cast("Driver", points[0].load())
+    except MemoryError:
+        raise
     except Exception as exc:  # noqa: BLE001 - a third party's module may fail in any way when it is imported
         reason = f"{type(exc).__name__}: {printable(str(exc))}"
         problem = f"the driver {quoted(points[0].value)} cannot be loaded: {reason}"

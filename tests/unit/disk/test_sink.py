@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from virt_ova.disk.base import Buffer
-from virt_ova.disk.sink import FileSink, sync_directory, write_new
+from virt_ova.disk.sink import FileSink, file_error, sync_directory, write_new
 from virt_ova.errors import SpaceError, TargetError
 
 
@@ -133,6 +134,12 @@ def test_a_file_size_limit_is_no_room(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         sink.close()
+
+
+def test_a_lack_of_memory_says_so() -> None:
+    error = file_error(OSError(errno.ENOMEM, "Cannot allocate memory"), Path("image"), "written")
+    assert (error.code, error.message) == ("E_MEMORY", "'image' could not be written: Cannot allocate memory")
+    assert error.hint == "Raise the limit on this process (ulimit -v, a container's), or end other programs."
 
 
 def test_a_failed_write_is_no_success(tmp_path: Path) -> None:

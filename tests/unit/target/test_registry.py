@@ -81,6 +81,15 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda *, group: points.select(group=group))
 
 
+def test_a_lack_of_memory_breaks_no_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "hungry.py").write_text("raise MemoryError")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = EntryPoints([EntryPoint("dir", "hungry:DRIVER", registry.GROUP)])
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: points.select(group=group))
+    with pytest.raises(MemoryError):
+        registry.open_target("dir:m")
+
+
 @pytest.mark.usefixtures("broken")
 def test_a_broken_driver_fails_alone(tmp_path: Path) -> None:
     listed = {entry.schemes: entry for entry in registry.drivers()}
