@@ -46,7 +46,7 @@ def _birth(path: Path) -> str:
     statx = getattr(_LIBC, "statx", None)
     answer = ctypes.create_string_buffer(_STATX_BYTES)
     wanted = _STATX_INO | _STATX_BTIME
-    if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, wanted, answer):
+    if statx is None or statx(_AT_FDCWD, _name(path), _AT_SYMLINK_NOFOLLOW, wanted, answer):
         return ""
     (mask,), (inode,) = struct.unpack_from("I", answer), struct.unpack_from("Q", answer, _INODE_OFFSET)
     seconds, nanoseconds = struct.unpack_from("qI", answer, _BIRTH_OFFSET)
@@ -74,13 +74,21 @@ def rename_new(old: Path, new: Path) -> bool:
     Raises:
         FileExistsError: something has the name `new`.
         OSError: it failed otherwise.
+        ValueError: no file can have that name.
     """
     renameat2 = getattr(_LIBC, "renameat2", None)
     if renameat2 is None:
         return False
-    if renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_NOREPLACE) == 0:
+    if renameat2(_AT_FDCWD, _name(old), _AT_FDCWD, _name(new), _RENAME_NOREPLACE) == 0:
         return True
     number = ctypes.get_errno()
     if number in {errno.EINVAL, errno.ENOSYS}:
         return False
     raise OSError(number, os.strerror(number), str(new))
+
+
+def _name(path: Path) -> bytes:
+    """`path` as C has it. Raises ValueError for a NUL, behind which C would see nothing."""
+    if b"\0" in (name := os.fsencode(path)):
+        raise ValueError("embedded null byte")
+    return name

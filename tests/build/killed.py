@@ -1,4 +1,4 @@
-"""Installs whose process is killed by SIGKILL at a moment of choice.
+"""Installs and conversions whose process is killed by SIGKILL at a moment of choice.
 
 with Executioner(ova, uri, plan=plan) as executioner:
     executioner.run(17)        # killed before or after the system call that is its 17th moment; whether it was
@@ -33,8 +33,8 @@ _CHANGING = frozenset(
 class Executioner:
     """A process that runs installs."""
 
-    def __init__(self, ova: Path, uri: str, *, plan: str, pool: str | None = None) -> None:
-        """Install `ova` on `uri`, by `plan` as JSON."""
+    def __init__(self, ova: Path, uri: str, *, plan: str = "", pool: str | None = None) -> None:
+        """Install `ova` on `uri`, by `plan` as JSON; or convert it, if that is the absolute path of a file."""
         task = json.dumps({"ova": str(ova), "uri": uri, "plan": plan, "pool": pool})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.build.killed", task],
@@ -138,7 +138,7 @@ class _Moment:
 
 
 def _main() -> None:
-    from virt_ova import InstallOptions, install, recover  # noqa: PLC0415 - in the process that runs installs alone
+    from virt_ova import InstallOptions, convert, install, recover  # noqa: PLC0415 - in the process that runs them alone
     from virt_ova.kernel import rename_new  # noqa: PLC0415
     from virt_ova.plan.codec import from_json  # noqa: PLC0415
     from virt_ova.stories.journal import Journal  # noqa: PLC0415
@@ -146,9 +146,10 @@ def _main() -> None:
     from virt_ova.target.registry import open_target  # noqa: PLC0415
 
     task = json.loads(sys.argv[1])
-    plan = from_json(task["plan"])
+    to_file = task["uri"].startswith("/")
+    plan = None if to_file else from_json(task["plan"])
     changing: list[Callable[..., object]] = [rename_new]
-    if not task["uri"].startswith("dir:"):
+    if not to_file and not task["uri"].startswith("dir:"):
         open_target(task["uri"], pool=task["pool"]).close()  # loads what is needed
     if vsphere := sys.modules.get("pyVmomi"):
         changing.append(vsphere.SoapStubAdapter.InvokeMethod)
@@ -159,7 +160,10 @@ def _main() -> None:
             try:
                 sys.setprofile(moment)
                 if verb == "install":
-                    install(task["ova"], task["uri"], plan=plan, options=InstallOptions(pool=task["pool"]))
+                    if to_file:
+                        convert(task["ova"], task["uri"])
+                    else:
+                        install(task["ova"], task["uri"], plan=plan, options=InstallOptions(pool=task["pool"]))
                 else:
                     recover()
                 sys.setprofile(None)

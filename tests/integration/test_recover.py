@@ -85,6 +85,24 @@ class TestKilled:
         if not has_folder:
             assert is_installed(machines)
 
+    def test_a_conversion(self, ova: Path, state: Path, request: pytest.FixtureRequest) -> None:
+        image = ova.parent / "d.qcow2"
+        outcomes = []
+        with Executioner(ova, str(image)) as executioner:
+            number = 0
+            while executioner.run(number):
+                file = recovered()
+                outcomes.append(file.outcome if file else None)
+                if file and file.outcome is Outcome.FINISHED:
+                    break
+                assert listing(ova.parent) == ["a.ova"], number
+                assert file is None or (file.left, file.foreign, file.target) == ((), (), image.as_uri()), number
+                number += 1 if request.config.getoption("--long") else 2
+        assert number > 20
+        assert outcomes[-1] is Outcome.FINISHED
+        assert set(outcomes[:-1]) == {None, Outcome.UNDONE}
+        assert (listing(state), guest_bytes(image)) == ([], small_disk())
+
     def test_a_recovery(self, ova: Path, state: Path) -> None:
         """It may be killed as well, at any moment, and run again."""
         machines = ova.parent / "m"

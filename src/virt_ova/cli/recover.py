@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _lines(install: RecoveredInstall) -> Iterator[str]:
     """One install for people."""
-    names = printable(", ".join(install.machines)) or "an install"
+    names = printable(", ".join(install.machines)) or "a run"
     what = f"{names} on {printable(install.target)}, begun {install.begun}" if install.target else install.journal
     match install.outcome:
         case Outcome.FINISHED:

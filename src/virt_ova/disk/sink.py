@@ -58,7 +58,7 @@ class FileSink:
             SpaceError: no room (``E_SPACE``).
         """
         try:
-            return cls(path, os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
+            return cls(path, open_new(path))
         except PATH_ERRORS as exc:
             raise file_error(exc, path, "made") from exc
 
@@ -77,6 +77,21 @@ class FileSink:
             os.close(descriptor)
             raise TargetError(f"{quoted(str(path))} is not a regular file", code="E_IO")
         return cls(path, descriptor)
+
+    def rename(self, path: Path) -> bool:
+        """Give it the name `path`, without replacing anything.
+
+        Returns:
+            False, with nothing done, where that cannot be.
+
+        Raises:
+            OSError: something has that name, or it failed otherwise.
+            ValueError: no file can have that name.
+        """
+        if not rename_new(self.path, path):
+            return False
+        self.path = path
+        return True
 
     def set_mode(self, mode: int) -> None:
         """Let others read or run it, too. Raises `TargetError`."""
@@ -204,6 +219,11 @@ class FileSink:
             if pending:
                 pending[0] = pending[0][written:]
         return offset
+
+
+def open_new(path: Path) -> int:
+    """A descriptor of the file `path`, which is made. Raises any of `PATH_ERRORS`."""
+    return os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def write_new(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from virt_ova.disk.sink import FileSink, check_room
+from virt_ova.disk.sink import check_room
 from virt_ova.errors import PackageError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
@@ -18,8 +18,11 @@ from virt_ova.policy import TrustPolicy
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.delivery import Scrutiny
 from virt_ova.stories.journal import Journal
+from virt_ova.stories.logbook import Heading, Logbook
+from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.supply import open_supply
-from virt_ova.text import quoted
+from virt_ova.target.newfile import NewFile
+from virt_ova.text import quoted, without_secrets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +102,13 @@ def convert(
         )
         supply = open_supply(package, [transfer], scrutiny, listener)
         check_room(path.parent, sum(supply.check().values()))
-        with Journal(listener) as journal:
-            delivery = supply.fill(lambda *_: journal.make(f"file {path}", partial(FileSink.create, path)))
+        file = NewFile(path)
+        with Journal(listener) as journal, recover_hinted(file.uri):
+            heading = Heading(target=file.uri, package=without_secrets(package.name))
+            logbook = journal.begin_file(file, partial(Logbook.begin, heading))
+            delivery = supply.fill(lambda *_: journal.make(f"file {path}", file.create))
+            if logbook:
+                logbook.note_defined()
             journal.keep()
     image = delivery.images[chosen.id]
     return ConvertResult(

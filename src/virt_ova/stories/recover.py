@@ -1,4 +1,4 @@
-"""Finishes or undoes installs whose process was killed, by the journals that they left.
+"""Finishes or undoes installs and conversions whose process was killed, by the journals that they left.
 
 An install whose machines were all defined is whole: every image is durable before the first machine is defined. Its
 journal goes. What any other one made is removed, the last first, each object only if it is still the one that was made.
@@ -6,7 +6,7 @@ journal goes. What any other one made is removed, the last first, each object on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,6 +18,7 @@ from virt_ova.interrupt import held_back
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.logbook import Contents, Heading, Logbook, logbooks
 from virt_ova.target.importing import Ask
+from virt_ova.target.newfile import SCHEME, NewFile
 from virt_ova.target.record import Record, Recoverable, Removal
 from virt_ova.target.registry import open_target
 from virt_ova.text import quoted
@@ -47,9 +48,9 @@ class RecoveredInstall:
 
     Attributes:
         journal: path of its journal.
-        target: connection URI, without secrets; empty when the journal does not tell.
+        target: connection URI, without secrets, ``file://PATH`` of a conversion; empty when the journal does not tell.
         package: name of the package.
-        machines: their names.
+        machines: their names; none of a conversion.
         begun: when it was begun, UTC.
         outcome: what became of it.
         removed: objects that were removed, in that order.
@@ -89,12 +90,13 @@ def recover(
 
 @contextmanager
 def recover_hinted(target: str) -> Iterator[None]:
-    """Where a name is taken on `target`, say so in the hint if an install was killed there."""
+    """Where a name is taken on `target`, say so in the hint if an install, or a conversion, was killed there."""
     try:
         yield
     except TargetError as exc:
         if exc.code == "E_EXISTS" and _was_killed_on(target):
-            exc.hint += " An install was killed there: 'virt-ova recover' takes back what it made."
+            what = "A conversion" if target.startswith(SCHEME) else "An install"
+            exc.hint += f" {what} was killed there: 'virt-ova recover' takes back what it made."
         raise
 
 
@@ -165,6 +167,9 @@ class Undoing:
         """Remove the objects, the last first. Raises `TargetError` when the target cannot be opened."""
         if not contents.records:
             return
+        if uri.startswith(SCHEME):
+            self.remove_all(NewFile.of(uri).remove, contents.records.values())
+            return
         with closing(open_target(uri, pool=pool, ask=self._ask)) as target:
             if not isinstance(target, Recoverable):
                 raise TargetError(
@@ -172,17 +177,17 @@ class Undoing:
                     code="E_NOT_SUPPORTED",
                     hint="Install the version of the driver that made them.",
                 )
-            self.remove_all(target, contents.records.values())
+            self.remove_all(target.remove, contents.records.values())
 
-    def remove_all(self, target: Recoverable, records: Collection[Record]) -> None:
-        """Remove the objects of `records`, which are in the order in which they were made."""
+    def remove_all(self, remove: Callable[[Record], Removal], records: Collection[Record]) -> None:
+        """Remove the objects of `records`, which are in the order in which they were made, by `remove`."""
         for record in reversed(list(records)):
-            self._remove(target, record)
+            self._remove(remove, record)
 
-    def _remove(self, target: Recoverable, record: Record) -> None:
+    def _remove(self, remove: Callable[[Record], Removal], record: Record) -> None:
         what = f"{record.kind} {record.name}"
         try:
-            removal = target.remove(record)
+            removal = remove(record)
         except VirtOvaError as exc:
             self.left.append(_left(what, exc))
             return
@@ -209,6 +214,8 @@ def _left(what: str, exc: VirtOvaError) -> Left:
 
 
 def _bare(uri: str, ask: Ask | None) -> str:
-    """`uri` as a target gives it."""
+    """`uri` as a target gives it; one of a conversion as it is."""
+    if uri.startswith(SCHEME):
+        return uri
     with closing(open_target(uri, ask=ask)) as target:
         return target.uri
