@@ -23,16 +23,14 @@ def reserve() -> bytes:
     return bytes(RESERVE_BYTES)
 
 
-def room_for_threads(number: int) -> None:
-    """Make sure that `number` threads can be started.
-
-    A thread that dies for want of memory before it says that it runs is waited for without end (`threading.Thread`).
+def room_for_thread() -> None:
+    """Make sure that a thread can be started now.
 
     Raises:
-        MemoryError: there is no room for them.
+        MemoryError: there is no room for it.
     """
     try:
-        mmap.mmap(-1, number * THREAD_BYTES).close()
+        mmap.mmap(-1, THREAD_BYTES).close()
     except OSError as exc:
         raise MemoryError from exc
 

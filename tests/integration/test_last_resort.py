@@ -52,14 +52,13 @@ import resource, sys
 from virt_ova.cli import main
 from virt_ova.disk.sink import FileSink
 
-def starve(path, **values):
-    made = create(path, **values)
+def starve(*values):
+    begin(*values)
     limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    return made
 
 megabytes = int(sys.argv.pop(1))
-create, FileSink.create = FileSink.create, starve
+begin, FileSink.__init__ = FileSink.__init__, starve
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from virt_ova.disk.base import Buffer, Sink
-from virt_ova.memory import room_for_threads
 from virt_ova.source.base import ForwardReader
+from virt_ova.workers import Workers
 
 PIECE_BYTES: Final = 2 << 20
 """Most bytes of a piece, stored and placed alike."""
@@ -100,36 +100,31 @@ def pump(
         runs = place(piece)
         return runs if sink.in_order else _write(sink, runs)
 
-    room_for_threads(threads + 1)
-    with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as placing:
+    with Workers(1 if hasher else 0) as hashing, Workers(threads) as placing:
+
+        def land(piece: _InFlight) -> None:
+            _write(sink, placing.result(piece.placed))
+            if piece.hashed:
+                hashing.result(piece.hashed)
+            advance(piece.size)
+
         window: deque[_InFlight] = deque()
-        try:
-            for piece in pieces:
-                hashed = hashing.submit(hasher.update, piece.data) if hasher else None
-                window.append(_InFlight(len(piece.data), hashed, placing.submit(carry, piece)))
-                if len(window) > threads + 2:
-                    advance(window.popleft().land(sink))
-            while window:
-                advance(window.popleft().land(sink))
-        finally:
-            placing.shutdown(wait=False, cancel_futures=True)
-            hashing.shutdown(wait=False, cancel_futures=True)
+        for piece in pieces:
+            hashed = hashing.submit(hasher.update, piece.data) if hasher else None
+            window.append(_InFlight(len(piece.data), hashed, placing.submit(carry, piece)))
+            if len(window) > threads + 2:
+                land(window.popleft())
+        while window:
+            land(window.popleft())
 
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    """A piece on its way."""
+    """A piece on its way; it has arrived when it is hashed and placed."""
 
     size: int
     hashed: Future[None] | None
     placed: Future[list[Run]]
-
-    def land(self, sink: Sink) -> int:
-        """Wait until it is hashed and placed; returns its size."""
-        _write(sink, self.placed.result())
-        if self.hashed:
-            self.hashed.result()
-        return self.size
 
 
 def _write(sink: Sink, runs: list[Run]) -> list[Run]:

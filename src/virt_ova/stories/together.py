@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from virt_ova.interrupt import held_back
-from virt_ova.memory import room_for_threads
+from virt_ova.workers import Workers
 
 AT_ONCE: Final = 2
 _TICK_SECONDS: Final = 0.1
@@ -47,14 +47,14 @@ def copy_together(copies: Iterable[Copy], advance: Advance) -> None:
             raise _StopError
         events.put(done_bytes)
 
-    room_for_threads(AT_ONCE)
-    with held_back() as held, ThreadPoolExecutor(AT_ONCE) as pool:
+    with held_back() as held, Workers(AT_ONCE) as workers:
         try:
-            running = {pool.submit(copy, tell) for copy in copies}
+            running = {workers.submit(copy, tell) for copy in copies}
             for future in running:
                 future.add_done_callback(events.put)
             while running:
                 held.deliver()
+                workers.check()
                 match _next(events):
                     case int(done_bytes):
                         advance(done_bytes)
@@ -63,7 +63,6 @@ def copy_together(copies: Iterable[Copy], advance: Advance) -> None:
                         future.result()
         finally:
             is_over.set()
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _next(events: SimpleQueue[int | Future[None]]) -> int | Future[None]:

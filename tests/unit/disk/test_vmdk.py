@@ -413,11 +413,7 @@ def test_grain_that_is_cut(tmp_path: Path) -> None:
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:
     image = small()
-    whole = guest_bytes(write(tmp_path / "whole.vmdk", image))
     for size in range(SECTOR, len(image), SECTOR):
         path = write(tmp_path / "cut.vmdk", image[:size])
-        if size == len(image) - SECTOR:
-            assert guest_bytes(path) == whole, "only the end-of-stream marker is missing"
-        else:
-            with member_of(path) as member, pytest.raises(VirtOvaError, match=r"footer|ends at byte"):
-                open_disk(member)
+        with member_of(path) as member, pytest.raises(VirtOvaError, match=r"footer|ends at byte"):
+            open_disk(member)

@@ -26,6 +26,7 @@ from virt_ova.target.esx.upload import Destination, UploadSink
 from virt_ova.target.importing import Receipt
 from virt_ova.text import printable, quoted
 from virt_ova.units import KIB
+from virt_ova.workers import Thread
 
 BEAT_SECONDS: Final = 2.0
 """How often progress is reported."""
@@ -64,7 +65,7 @@ class Lease:
         self._failure: TargetError | None = None
         self._transfers: list[UploadSink | Download] = []
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread = Thread(self._keep)
 
     def wait(self, held: Held) -> None:
         """Wait until it is ready, and keep it alive from then on.
