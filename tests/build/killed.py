@@ -97,10 +97,10 @@ sys.exit(main(sys.argv[2:]))
 
 
 @contextmanager
-def stuck(*words: str | Path, images: int = 1, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """An install that waits when so many images are whole, or all; killed at the end of the block."""
+def stuck(*words: str | Path, images: int = 1, verb: str = "install", **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """An install (`verb`) that waits when so many images are whole, or all; killed at the end of the block."""
     with subprocess.Popen(
-        [sys.executable, "-c", STUCK, str(images), "install", *map(str, words)],
+        [sys.executable, "-c", STUCK, str(images), verb, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -157,6 +157,32 @@ class TestCommand:
             "left": [],
         }
 
+    def test_a_conversion(self, ova: Path, state: Path) -> None:
+        image = ova.parent / "my d.qcow2"
+        with stuck(ova, image, verb="convert"):
+            assert image.stat().st_size > 0
+        done = run("convert", ova, image.name, cwd=ova.parent)
+        hint = "Choose another name, or remove what is there. A conversion was killed there: 'virt-ova recover' takes "
+        error = error_lines("E_EXISTS", f"'{image.name}' exists already", f"{hint}back what it made.")
+        assert (done.stderr, done.returncode) == (error, 1)
+        assert run("recover", "-c", f"dir:{ova.parent}").stdout == "Nothing to recover\n"
+        done = run("recover")
+        assert done.stderr == f"Removed file {image}\n"
+        assert done.stdout.startswith(f"Undone: a conversion to {image.as_uri()}, begun 20")
+        assert (done.returncode, listing(ova.parent), listing(state)) == (0, ["a.ova"], [])
+
+    def test_a_conversion_whose_file_was_replaced(self, ova: Path, state: Path) -> None:
+        image = ova.parent / "d.qcow2"
+        with stuck(ova, image, verb="convert"):
+            pass
+        image.unlink()
+        image.write_text("somebody's")
+        done = run("recover", "-c", image.as_uri(), "--json")
+        (file,) = json_of(done)["installs"]
+        assert (file["target"], file["package"], file["machines"]) == (image.as_uri(), "a.ova", [])
+        assert (file["foreign"], file["outcome"], listing(state)) == ([f"file {image}"], "undone", [])
+        assert image.read_text() == "somebody's"
+
     def test_installs_on_another_target_are_left(self, ova: Path, state: Path) -> None:
         machines = ova.parent / "m"
         killed(ova, machines)

@@ -30,8 +30,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _lines(install: RecoveredInstall) -> Iterator[str]:
     """One install for people."""
-    names = printable(", ".join(install.machines)) or "a run"
-    what = f"{names} on {printable(install.target)}, begun {install.begun}" if install.target else install.journal
+    made = f"{printable(', '.join(install.machines))} on" if install.machines else "a conversion to"
+    what = f"{made} {printable(install.target)}, begun {install.begun}" if install.target else install.journal
     match install.outcome:
         case Outcome.FINISHED:
             yield f"Finished: {what}; it is whole"
