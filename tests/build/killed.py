@@ -75,32 +75,40 @@ class Executioner:
 
 
 STUCK = """
-import os, sys, threading
+import importlib, operator, os, sys, threading
 from virt_ova.cli import main
-from virt_ova.disk.sink import FileSink
 from virt_ova.stories.install import _Install
 
 def stick(frame, event, argument):
-    global images
-    is_whole = frame.f_code is FileSink.finish.__code__ and event == "return"
-    images -= is_whole
-    if (is_whole and images == 0) or (frame.f_code is _Install._define.__code__ and event == "call"):
+    global times
+    is_it = (frame.f_code, event) == (code, "return")
+    times -= is_it
+    if (is_it and times == 0) or (is_image and frame.f_code is _Install._define.__code__ and event == "call"):
         sys.setprofile(None)
         print("here", flush=True)
         sys.stdin.read()
 
-images = int(sys.argv[1])
+module, function, times = sys.argv[1].split(":")
+times, is_image = int(times), function == "FileSink.finish"
+code = operator.attrgetter(function)(importlib.import_module(module)).__code__
 sys.setprofile(stick)
 threading.setprofile(stick)
 sys.exit(main(sys.argv[2:]))
 """
 
+IMAGE_IS_WHOLE = "virt_ova.disk.sink:FileSink.finish"
+
 
 @contextmanager
-def stuck(*words: str | Path, images: int = 1, verb: str = "install", **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """An install (`verb`) that waits when so many images are whole, or all; killed at the end of the block."""
+def stuck(
+    *words: str | Path, images: int = 1, verb: str = "install", at: str = IMAGE_IS_WHOLE, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
+    """An install (`verb`) that waits when so many images are whole, or all; killed at the end of the block.
+
+    It may as well wait behind another function, called `at`, that was called so often.
+    """
     with subprocess.Popen(
-        [sys.executable, "-c", STUCK, str(images), verb, *map(str, words)],
+        [sys.executable, "-c", STUCK, f"{at}:{images}", verb, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -23,9 +23,11 @@ from tests.build.disks import guest_bytes
 from tests.build.faults import run_failing
 from tests.build.killed import Executioner, stuck
 from tests.build.ova import build_ova, with_manifest
-from tests.build.small import is_installed, listing, small_disk, small_members, small_ova, small_vmdk
+from tests.build.small import edited, is_installed, listing, small_disk, small_members, small_ova, small_vmdk
+from tests.build.swtpm import assert_tpm_ends, tpm_processes
 from virt_ova.plan.codec import to_json
 from virt_ova.stories.recover import Outcome, RecoveredInstall
+from virt_ova.target.directory.domain import running_pid, stop
 
 JOURNAL_HINT = "Name a folder of your own in XDG_STATE_HOME, or correct that one."
 
@@ -243,6 +245,50 @@ class TestCommand:
         assert len(listing(state)) == 1
         assert run("recover").returncode == 0
         assert run("install", ova, "-c", f"dir:{ova.parent}/m").returncode == 0
+
+
+class TestRunning:
+    """What runs when its install is killed: a trial ends with the recovery, and so does a TPM that nobody came to."""
+
+    @pytest.fixture
+    def with_tpm(self, tmp_path: Path) -> Path:
+        tpm = "<Item><rasd:ElementName>TPM</rasd:ElementName><rasd:InstanceID>20</rasd:InstanceID>"
+        tpm += "<rasd:ResourceSubType>vmware.vtpm</rasd:ResourceSubType><rasd:ResourceType>1</rasd:ResourceType></Item>"
+        end = "</VirtualHardwareSection>"
+        return build_ova(tmp_path / "a.ova", with_manifest(edited(small_members(), end, tpm + end)))
+
+    @pytest.mark.parametrize(
+        ("at", "words"),
+        [
+            ("tpm:start_tpm", ("--start",)),
+            ("domain:FolderDomain.start", ("--start",)),
+            ("tpm:start_tpm", ("--wait-boot", "60", "--boot-fallback")),
+            ("domain:FolderDomain.start", ("--wait-boot", "60", "--boot-fallback")),
+        ],
+    )
+    def test_of_a_folder(self, with_tpm: Path, state: Path, at: str, words: tuple[str, ...]) -> None:
+        machines, scratch = with_tpm.parent / "m", with_tpm.parent / "t"
+        scratch.mkdir()
+        words = ("-c", f"dir:{machines}", "--virt-type", "qemu", "--network", "VM Network=none", *words)
+        has_qemu = at.startswith("domain")
+        with stuck(
+            with_tpm, *words, at=f"virt_ova.target.directory.{at}", PATH=os.environ["PATH"], TMPDIR=str(scratch)
+        ):
+            assert len(tpm_processes(machines / "vm")) == 1
+            pid = running_pid(machines / "vm")
+            assert (pid is not None) is has_qemu
+        done = run("recover")
+        assert (done.returncode, listing(state), listing(scratch)) == (0, [], [])
+        if "--start" in words:
+            assert done.stdout.startswith("Finished: vm on ")
+            assert (running_pid(machines / "vm"), len(tpm_processes(machines / "vm"))) == (pid, has_qemu)
+            stop(machines / "vm")
+        else:
+            assert done.stdout.startswith("Undone: vm on ")
+            assert listing(with_tpm.parent) == ["a.ova", "t"]
+            assert pid is None or not Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert_tpm_ends(machines / "vm")
+        assert not (machines / "vm" / "tpm.sock").exists()
 
 
 class TestForeign:

@@ -89,6 +89,7 @@ class Contents:
     Attributes:
         heading: None when the run was killed before it was written, and so before anything was made.
         records: objects by kind and name, in the order in which they were told of first.
+        late: the same for what was told of when all machines were defined: it is of their start, and none of them.
         completed: images by transfer id.
         is_defined: whether all machines were defined: nothing of the install is missing then.
         is_undone: whether it was being taken back.
@@ -96,6 +97,7 @@ class Contents:
 
     heading: Heading | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    late: dict[tuple[str, str], Record] = field(default_factory=dict)
     completed: dict[str, Completed] = field(default_factory=dict)
     is_defined: bool = False
     is_undone: bool = False
@@ -295,7 +297,8 @@ def _contents(data: bytes) -> Contents:
                 contents.heading = msgspec.convert(value, Heading)
             case "object":
                 record = msgspec.convert(value, Record)
-                contents.records[record.kind, record.name] = record
+                told = contents.late if contents.is_defined else contents.records
+                told[record.kind, record.name] = record
             case "completed":
                 completed = msgspec.convert(value, Completed)
                 contents.completed[completed.transfer] = completed

@@ -1,7 +1,8 @@
 """Finishes or undoes installs and conversions whose process was killed, by the journals that they left.
 
 An install whose machines were all defined is whole: every image is durable before the first machine is defined. Its
-journal goes. What any other one made is removed, the last first, each object only if it is still the one that was made.
+journal goes, and what a start that was killed left beside them. What any other one made is removed, the last first,
+each object only if it is still the one that was made.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from virt_ova.errors import TargetError, VirtOvaError
 from virt_ova.interrupt import held_back
 from virt_ova.progress import Monitor, SilentMonitor
-from virt_ova.stories.logbook import Contents, Heading, Logbook, logbooks
+from virt_ova.stories.logbook import Heading, Logbook, logbooks
 from virt_ova.target.importing import Ask
 from virt_ova.target.newfile import SCHEME, NewFile
 from virt_ova.target.record import Record, Recoverable, Removal
@@ -135,19 +136,19 @@ def _recover_one(logbook: Logbook, target: str | None, bare: str | None, undone:
         return None
     if target and bare != heading.target:
         return None
-    if contents.is_defined and not contents.is_undone:
-        logbook.remove()
-        return replace(_told(logbook.path, heading), outcome=Outcome.FINISHED)
-    logbook.note_undone()
+    is_whole = contents.is_defined and not contents.is_undone
+    if not is_whole:
+        logbook.note_undone()
+    records = contents.late.values() if is_whole else (*contents.records.values(), *contents.late.values())
     try:
-        undone.undo(contents, target or heading.opened_by or heading.target, heading.pool)
+        undone.undo(records, target or heading.opened_by or heading.target, heading.pool)
     except VirtOvaError as exc:
         undone.left.append(_left("", exc))
     if not undone.left:
         logbook.remove()
     return replace(
         _told(logbook.path, heading),
-        outcome=Outcome.INCOMPLETE if undone.left else Outcome.UNDONE,
+        outcome=Outcome.INCOMPLETE if undone.left else Outcome.FINISHED if is_whole else Outcome.UNDONE,
         removed=tuple(undone.removed),
         foreign=tuple(undone.foreign),
         left=tuple(undone.left),
@@ -163,12 +164,12 @@ class Undoing:
         self.foreign: list[str] = []
         self.left: list[Left] = []
 
-    def undo(self, contents: Contents, uri: str, pool: str | None) -> None:
-        """Remove the objects, the last first. Raises `TargetError` when the target cannot be opened."""
-        if not contents.records:
+    def undo(self, records: Collection[Record], uri: str, pool: str | None) -> None:
+        """Remove the objects of `records`, the last first. Raises `TargetError` when the target cannot be opened."""
+        if not records:
             return
         if uri.startswith(SCHEME):
-            self.remove_all(NewFile.of(uri).remove, contents.records.values())
+            self.remove_all(NewFile.of(uri).remove, records)
             return
         with closing(open_target(uri, pool=pool, ask=self._ask)) as target:
             if not isinstance(target, Recoverable):
@@ -177,7 +178,7 @@ class Undoing:
                     code="E_NOT_SUPPORTED",
                     hint="Install the version of the driver that made them.",
                 )
-            self.remove_all(target.remove, contents.records.values())
+            self.remove_all(target.remove, records)
 
     def remove_all(self, remove: Callable[[Record], Removal], records: Collection[Record]) -> None:
         """Remove the objects of `records`, which are in the order in which they were made, by `remove`."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.build.small import listing
 from virt_ova.disk import sink
 from virt_ova.errors import TargetError
 from virt_ova.target.newfile import NewFile
 from virt_ova.target.record import Record, Removal
 
 
-class Killed(BaseException):
+class KilledError(BaseException):
     """What the process was doing ends here."""
 
 
@@ -41,7 +41,7 @@ def test_the_uri_finds_it_again(tmp_path: Path, name: str) -> None:
 def test_the_journal_knows_it_before_it_has_its_name(tmp_path: Path) -> None:
     path = tmp_path / "d"
     first, second = told(path)
-    assert (path.stat().st_mode & 0o7777, os.listdir(tmp_path)) == (0o600, ["d"])
+    assert (path.stat().st_mode & 0o7777, listing(tmp_path)) == (0o600, ["d"])
     assert (first.kind, first.name, first.key["file"]) == ("file", str(path), "")
     assert first.key["own_name"].startswith(".virt-ova-")
     assert second.key["own_name"] == first.key["own_name"]
@@ -55,7 +55,7 @@ def test_one_that_never_got_its_name_is_removed_and_what_has_it_stays(tmp_path: 
     for record in told(path):
         (tmp_path / record.key["own_name"]).touch()
         assert NewFile(path).remove(record) is Removal.REMOVED
-        assert os.listdir(tmp_path) == ["d"]
+        assert listing(tmp_path) == ["d"]
     path.unlink()
     path.write_bytes(b"another")
     for record in told(tmp_path / "e"):
@@ -67,7 +67,7 @@ def test_one_that_never_got_its_name_is_removed_and_what_has_it_stays(tmp_path: 
 def test_where_nothing_is_renamed_it_is_made_in_place(tmp_path: Path) -> None:
     path = tmp_path / "d"
     *_, before, after = told(path)
-    assert (before.key, after.key["own_name"], os.listdir(tmp_path)) == ({"own_name": "", "file": ""}, "", ["d"])
+    assert (before.key, after.key["own_name"], listing(tmp_path)) == ({"own_name": "", "file": ""}, "", ["d"])
     with pytest.raises(TargetError) as caught:
         NewFile(path).remove(before)
     message = f"'{path}' is an empty file that may have been made by a conversion that was killed"
@@ -86,25 +86,30 @@ def test_what_cannot_be_told_is_not_made(tmp_path: Path, number: int) -> None:
         nonlocal number
         number -= 1
         if number == 0:
-            raise Killed
+            raise KilledError
 
     file = NewFile(tmp_path / "d")
     file.tell(note)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         file.create()
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_nothing_is_replaced(tmp_path: Path) -> None:
     """Neither what was there before, nor what somebody makes in the last moment."""
     path = tmp_path / "d"
     file = NewFile(path)
-    file.tell(lambda record: path.write_bytes(b"other") and None if record.key["file"] else None)
+
+    def note(record: Record) -> None:
+        if record.key["file"]:
+            path.write_bytes(b"other")
+
+    file.tell(note)
     for _ in range(2):
         with pytest.raises(TargetError) as caught:
             file.create()
         assert (caught.value.code, caught.value.message) == ("E_EXISTS", f"'{path}' exists already")
-        assert (os.listdir(tmp_path), path.read_bytes()) == (["d"], b"other")
+        assert (listing(tmp_path), path.read_bytes()) == (["d"], b"other")
 
 
 @pytest.mark.parametrize(
@@ -121,4 +126,4 @@ def test_names_that_cannot_be(tmp_path: Path, name: str, problem: str) -> None:
     with pytest.raises(TargetError) as caught:
         NewFile(tmp_path / name).create()
     assert caught.value.message.endswith(problem)
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from virt_ova.disk.sink import REMOVED, file_error
+from virt_ova.disk.sink import REMOVED, examined, file_error
 from virt_ova.errors import TargetError, ToolError
 from virt_ova.interrupt import held_back
 from virt_ova.process import run
@@ -23,6 +23,7 @@ from virt_ova.target.boot.observer import watch_boot
 from virt_ova.target.directory.folder import MachineFolder
 from virt_ova.target.directory.lock import lock_holder
 from virt_ova.target.directory.qmp import CATCH_FILE
+from virt_ova.target.directory.records import tpm_record
 from virt_ova.target.directory.senses import SERIAL_LOG, senses_of
 from virt_ova.target.directory.sockets import CONSOLE_SOCKET, MONITOR_SOCKET, QMP_SOCKET, SOCKETS, VNC_SOCKET, listening
 from virt_ova.target.directory.tpm import TPM_PID_FILE, end_tpm, start_tpm
@@ -108,6 +109,8 @@ class FolderDomain:
     def _run(self) -> None:
         folder = self._folder.path
         if self._has_tpm:
+            with examined(folder):
+                self._folder.tell(tpm_record(folder))
             start_tpm(folder)
         try:
             run(self._command, package=PACKAGE, cwd=folder)

@@ -17,7 +17,7 @@ from virt_ova.kernel import file_identity, rename_new
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.plan import ImageFormat
 from virt_ova.target.directory.records import file_record, folder_record
-from virt_ova.target.record import Note, unnoted
+from virt_ova.target.record import Note, Record, unnoted
 from virt_ova.text import quoted
 from virt_ova.undo import take_back
 
@@ -64,6 +64,10 @@ class MachineFolder:
     def is_ours(self) -> bool:
         """Whether the folder was made by us and not removed since."""
         return self.path in self._made
+
+    def tell(self, record: Record) -> None:
+        """Let the journal know of something else in the folder. Raises what the journal raises."""
+        self._note(record)
 
     def create(self, path: Path) -> FileSink:
         """Make the empty file `path`, which is in this folder; the journal is told. Raises as `FileSink.create`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +16,8 @@ class Kind(StrEnum):
     FOLDER = "folder"
     FILE = "file"
     MACHINE = "machine"
+    TPM = "TPM"
+    """One that was started for QEMU to connect to."""
 
 
 def folder_record(folder: Path, own_name: Path | None = None, identity: str = "") -> Record:
@@ -32,6 +35,11 @@ def file_record(path: Path, identity: str = "", sealed: str = "") -> Record:
 def machine_record(folder: Path) -> Record:
     """A machine whose files are in `folder`: its TPM, and what QEMU adds when it runs."""
     return Record(kind=Kind.MACHINE, name=folder.name, key={"path": str(folder), "folder": file_identity(folder)})
+
+
+def tpm_record(folder: Path) -> Record:
+    """The TPM that runs for the machine in `folder`."""
+    return replace(machine_record(folder), kind=Kind.TPM)
 
 
 def is_as_recorded(folder: Record) -> bool:

@@ -15,9 +15,10 @@ from pathlib import Path
 from virt_ova.disk.sink import REMOVED, file_error, sync_directory
 from virt_ova.errors import TargetError
 from virt_ova.kernel import has_identity
-from virt_ova.target.directory.domain import RUNNING_FILES, stop
+from virt_ova.target.directory.domain import RUNNING_FILES, running_pid, stop
 from virt_ova.target.directory.records import Kind
-from virt_ova.target.directory.tpm import TPM_FOLDER
+from virt_ova.target.directory.sockets import TPM_SOCKET
+from virt_ova.target.directory.tpm import TPM_FOLDER, TPM_PID_FILE, end_tpm
 from virt_ova.target.record import Record, Removal
 from virt_ova.text import printable, quoted
 
@@ -31,6 +32,8 @@ def remove(record: Record) -> Removal:
         match record.kind:
             case Kind.MACHINE:
                 return _remove_run(path, record.key["folder"])
+            case Kind.TPM:
+                return _end_idle_tpm(path, record.key["folder"])
             case Kind.FOLDER:
                 return _remove_folder(path, record.key["own_name"], record.key["file"])
             case _:
@@ -50,6 +53,17 @@ def _remove_run(folder: Path, identity: str) -> Removal:
     if has_tpm := (folder / TPM_FOLDER).exists():
         shutil.rmtree(folder / TPM_FOLDER)
     return Removal.REMOVED if written or has_tpm else Removal.ABSENT
+
+
+def _end_idle_tpm(folder: Path, identity: str) -> Removal:
+    """End a TPM to which no QEMU came."""
+    if not has_identity(folder, identity) or running_pid(folder) is not None:
+        return Removal.ABSENT
+    end_tpm(folder)
+    left = [path for path in (folder / TPM_SOCKET, folder / TPM_PID_FILE) if path.exists()]
+    for path in left:
+        path.unlink()
+    return Removal.REMOVED if left else Removal.ABSENT
 
 
 def _remove_file(path: Path, folder_identity: str, identity: str) -> Removal:
