@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import libvirt
@@ -19,12 +20,15 @@ from tests.build.remote import Relay, RemoteHost, relay
 from tests.build.small import listing, small_ova
 from tests.integration.libvirt.conftest import Daemon
 from tests.integration.libvirt.faraway import by_relay, left_of, package
+from virt_ova.errors import TargetError
 from virt_ova.plan.codec import to_json
 from virt_ova.plan.plan import DiskMode
 from virt_ova.stories.logbook import Heading, Logbook
 from virt_ova.stories.recover import Outcome
-from virt_ova.target.libvirt.records import volume_record
+from virt_ova.target.libvirt.records import expanded_record, volume_record
 from virt_ova.target.libvirt.volume import changed_of
+from virt_ova.target.record import Record, Recoverable
+from virt_ova.target.registry import open_target
 
 KILLS = 24
 """How many moments of an install are tried, evenly spread; with ``--long`` all."""
@@ -103,6 +107,21 @@ def killed_in_the_middle(ova: Path, uri: str) -> Iterator[None]:
         remove_machine(uri)
         assert executioner.run(int(0.7 * end))
         yield
+
+
+def test_a_trial_that_runs_when_its_install_is_killed(daemon: Daemon, tmp_path: Path) -> None:
+    folder = daemon.add_pool("default")
+    ova = small_ova(tmp_path / "a.ova")
+    words = ("-c", daemon.uri, "--network", "VM Network=none", "--wait-boot", "60", "--boot-fallback")
+    at = "virt_ova.target.libvirt.domain:LibvirtDomain._start"
+    with stuck(ova, *words, at=at, PATH=os.environ["PATH"]):
+        (domain,) = daemon.connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        assert domain.name() == "vm"
+        assert len(listing(folder)) == 2, "an image, and what is written over it"
+    done = run("recover")
+    assert (done.returncode, done.stdout.startswith("Undone: vm on ")) == (0, True)
+    assert daemon.connection.listAllDomains(0) == []
+    assert listing(folder) == []
 
 
 class TestLostLine:
@@ -192,18 +211,34 @@ class TestForeign:
             assert (install.foreign, install.removed) == ((what, ()) if is_used else ((), what))
         assert left_of(host) == []
 
-    def test_an_upload_that_is_too_short_to_be_known(self, host: RemoteHost) -> None:
+    @pytest.mark.parametrize(
+        ("record", "problem"),
+        [
+            (
+                volume_record("default", "vm-disk1.qcow2", length=12345, head=bytes(40 << 10)),
+                "has 1000 bytes, too few to compare it with what was uploaded",
+            ),
+            (
+                expanded_record("default", "vm-disk1.qcow2", capacity_bytes=1000, uploaded="1700000000.000000001"),
+                "may have been made from what was uploaded, which has gone",
+            ),
+        ],
+        ids=["an upload that is too short", "a volume that was being expanded"],
+    )
+    def test_what_nobody_can_tell(self, host: RemoteHost, record: Record, problem: str) -> None:
         connection = libvirt.open(host.tcp)
         pool = connection.storagePoolLookupByName("default")
         volume = pool.createXML("<volume><name>vm-disk1.qcow2</name><capacity>1000</capacity></volume>", 0)
+        with closing(open_target(host.tcp)) as target, pytest.raises(TargetError) as caught:
+            assert isinstance(target, Recoverable)
+            target.remove(record)
+        assert caught.value.code == "E_UNCERTAIN"
         book = Logbook.begin(Heading(target=host.tcp, pool="default"))
-        book.note(volume_record("default", "vm-disk1.qcow2", length=12345, head=bytes(40 << 10)))
+        book.note(record)
         book.close()
         (install,) = virt_ova.recover()
         (left,) = install.left
-        assert left.message == (
-            "the volume 'vm-disk1.qcow2' has 1000 bytes, too few to compare it with what was uploaded"
-        )
+        assert left.message == f"the volume 'vm-disk1.qcow2' {problem}"
         assert left.hint == f"virsh -c {host.tcp} vol-delete --pool default vm-disk1.qcow2"
         volume.delete(0)
         assert [each.outcome for each in virt_ova.recover()] == [Outcome.UNDONE]
