@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tests.build.swtpm import assert_tpm_ends, tpm_processes
 from virt_ova.plan.codec import to_json
 from virt_ova.stories.recover import Outcome, RecoveredInstall
 from virt_ova.target.directory.domain import running_pid, stop
+from virt_ova.text import printable
 
 JOURNAL_HINT = "Name a folder of your own in XDG_STATE_HOME, or correct that one."
 
@@ -173,6 +174,18 @@ class TestCommand:
         assert done.stdout.startswith(f"Undone: a conversion to {image.as_uri()}, begun 20")
         assert (done.returncode, listing(ova.parent), listing(state)) == (0, ["a.ova"], [])
 
+    @pytest.mark.parametrize("name", ["\udcff.ova", "a\nb.ova"])
+    def test_a_package_whose_name_is_no_text(self, ova: Path, state: Path, name: str) -> None:
+        odd = ova.rename(ova.with_name(name))
+        with stuck(odd, odd.with_suffix(".raw"), verb="convert"):
+            pass
+        killed(odd, odd.parent / "m")
+        done = run("recover", "--json")
+        assert [each["package"] for each in json_of(done)["installs"]] == [printable(name)] * 2
+        assert (done.returncode, listing(state)) == (0, [])
+        assert run("install", odd, "-c", f"dir:{odd.parent}/m").returncode == 0
+        assert is_installed(odd.parent / "m")
+
     def test_a_conversion_whose_file_was_replaced(self, ova: Path, state: Path) -> None:
         image = ova.parent / "d.qcow2"
         with stuck(ova, image, verb="convert"):
@@ -251,11 +264,12 @@ class TestRunning:
     """What runs when its install is killed: a trial ends with the recovery, and so does a TPM that nobody came to."""
 
     @pytest.fixture
-    def with_tpm(self, tmp_path: Path) -> Path:
+    def with_tpm(self, tmp_path: Path) -> Iterator[Path]:
         tpm = "<Item><rasd:ElementName>TPM</rasd:ElementName><rasd:InstanceID>20</rasd:InstanceID>"
         tpm += "<rasd:ResourceSubType>vmware.vtpm</rasd:ResourceSubType><rasd:ResourceType>1</rasd:ResourceType></Item>"
         end = "</VirtualHardwareSection>"
-        return build_ova(tmp_path / "a.ova", with_manifest(edited(small_members(), end, tpm + end)))
+        yield build_ova(tmp_path / "a.ova", with_manifest(edited(small_members(), end, tpm + end)))
+        stop(tmp_path / "m" / "vm")
 
     @pytest.mark.parametrize(
         ("at", "words"),

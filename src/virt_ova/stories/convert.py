@@ -22,7 +22,7 @@ from virt_ova.stories.logbook import Heading, Logbook
 from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.supply import open_supply
 from virt_ova.target.newfile import NewFile
-from virt_ova.text import quoted, without_secrets
+from virt_ova.text import printable, quoted, without_secrets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +104,7 @@ def convert(
         check_room(path.parent, sum(supply.check().values()))
         file = NewFile(path)
         with Journal(listener) as journal, recover_hinted(file.uri):
-            heading = Heading(target=file.uri, package=without_secrets(package.name))
+            heading = Heading(target=file.uri, package=printable(without_secrets(package.name)))
             logbook = journal.begin_file(file, partial(Logbook.begin, heading))
             delivery = supply.fill(lambda *_: journal.make(f"file {path}", file.create))
             if logbook:

@@ -50,7 +50,7 @@ from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkM
 from virt_ova.target.importing import Ask, Importer
 from virt_ova.target.record import Resumable
 from virt_ova.target.registry import open_target
-from virt_ova.text import without_secrets
+from virt_ova.text import printable, without_secrets
 
 __all__ = [
     "InstallResult",
@@ -230,7 +230,7 @@ class _Install:
         return Heading(
             target=self._target.uri,
             pool=self._options.pool,
-            package=without_secrets(self._package.name),
+            package=printable(without_secrets(self._package.name)),
             machines=tuple(machine.name for machine in self.plan.machines),
             digest=package_digest(self._package, self.plan, verify=self._options.verify),
         )

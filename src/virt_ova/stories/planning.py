@@ -21,7 +21,7 @@ from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import InstallPlan, PackageIdentity
 from virt_ova.source.base import Member
 from virt_ova.source.pipe import SAVE_FIRST
-from virt_ova.text import quoted
+from virt_ova.text import printable, quoted
 
 
 def plan_install(
@@ -39,7 +39,8 @@ def plan_install(
         PackageError: a file that the machine needs is not in the package.
         PlanError: an option cannot be realised.
     """
-    identity = PackageIdentity(name=package.name, descriptor_sha256=hashlib.sha256(package.descriptor).hexdigest())
+    digest = hashlib.sha256(package.descriptor).hexdigest()
+    identity = PackageIdentity(name=printable(package.name), descriptor_sha256=digest)
     if host and host.makes_hardware:
         return make_import_plan(package.envelope, identity=identity, host=host, options=options or InstallOptions())
     systems = [each for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)]
