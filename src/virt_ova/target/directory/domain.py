@@ -126,11 +126,15 @@ class FolderDomain:
 
 
 def daemon_options(folder: Path) -> list[str]:
-    """What makes a QEMU in `folder` a daemon that can be watched; its character device `CONSOLE` is the console."""
-    console = f"socket,id={CONSOLE},path={listening(folder, CONSOLE_SOCKET)},logfile={SERIAL_LOG}"
+    """What makes a QEMU in `folder` a daemon that can be watched; its character device `CONSOLE` is the console.
+
+    The short forms of monitors (``unix:PATH``) take a path with ``=`` for an option.
+    """
     return [
-        *("-chardev", console, "-monitor", f"unix:{listening(folder, MONITOR_SOCKET)}"),
-        *("-qmp", f"unix:{listening(folder, QMP_SOCKET)}", "-daemonize", "-pidfile", PID_FILE),
+        *("-chardev", f"socket,id={CONSOLE},path={listening(folder, CONSOLE_SOCKET)},logfile={SERIAL_LOG}"),
+        *("-chardev", f"socket,id=monitor,path={listening(folder, MONITOR_SOCKET)}", "-mon", "monitor"),
+        *("-chardev", f"socket,id=qmp,path={listening(folder, QMP_SOCKET)}", "-mon", "qmp,mode=control"),
+        *("-daemonize", "-pidfile", PID_FILE),
     ]
 
 

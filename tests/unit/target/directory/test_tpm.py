@@ -124,7 +124,7 @@ def test_no_image_can_have_its_name(tmp_path: Path) -> None:
         DirectoryTarget(tmp_path).check(plan(WITH_TPM, transfer("tpm")), {})
 
 
-@pytest.mark.parametrize("name", ["m", "a, b", "long" * 30], ids=["plain", "comma", "long"])
+@pytest.mark.parametrize("name", ["a=b, c", "long" * 30], ids=["odd", "long"])
 def test_in_the_background_it_ends_with_qemu(tmp_path: Path, name: str) -> None:
     box = tmp_path / name / "box"
     domain = installed(box.parent)
