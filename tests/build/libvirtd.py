@@ -21,6 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+NOBODY = 65534
+"""User and group that may nothing."""
+
 _START_SECONDS = 20
 
 _SETUP = """
@@ -118,6 +121,25 @@ def daemon_process(folder: Path) -> int:
         if words[0].endswith(b"libvirtd") and any(os.fsencode(folder) in word for word in words):
             return int(command.parent.name)
     raise AssertionError(folder)
+
+
+@contextmanager
+def session_of_nobody(folder: Path) -> Iterator[str]:
+    """A running daemon of a user who may nothing; the connection URI. All users must be able to enter `folder`."""
+    home = folder / "home"
+    home.mkdir(0o700)
+    os.chown(home, NOBODY, NOBODY)
+    variables = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(home))
+    command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "libvirtd"]
+    with (folder / "libvirtd.log").open("wb") as log:
+        daemon = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **variables}, stdout=log, stderr=log)
+    try:
+        socket = home / "libvirt" / "libvirt-sock"
+        _wait_for(socket, daemon, folder / "libvirtd.log")
+        yield f"qemu+unix:///session?socket={socket}"
+    finally:
+        daemon.terminate()
+        daemon.wait()
 
 
 def _wait_for(socket: Path, daemon: subprocess.Popen[bytes], log: Path) -> None:

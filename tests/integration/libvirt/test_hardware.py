@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import libvirt
 import pytest
 
+import virt_ova
+from tests.build.libvirtd import session_of_nobody, why_not
 from tests.build.plans import machine, plan
+from tests.build.small import small_ova
 from tests.integration.libvirt.conftest import Daemon
 from virt_ova.errors import PlanError, TargetError
 from virt_ova.plan.machine import Bus, Controller, Drive, DriveKind, Firmware, FirmwareKind, Machine
@@ -132,3 +136,14 @@ def test_what_no_hypervisor_of_qemus_is_is_not_asked(tmp_path: Path) -> None:
     target.check(replace(plan(one), transfers=()), {})
     target.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_who_may_make_no_network_device_may_install() -> None:
+    if reason := why_not("setpriv"):
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="virt-ova-tests-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        with session_of_nobody(folder) as uri:
+            agreed = virt_ova.preflight(small_ova(folder / "a.ova"), uri)
+    assert [nic.connection.kind for nic in agreed.machines[0].nics] == [virt_ova.ConnectionKind.USER]
