@@ -26,6 +26,7 @@ from tests.build.ova import build_ova, with_manifest
 from tests.build.small import edited, is_installed, listing, small_disk, small_members, small_ova, small_vmdk
 from tests.build.swtpm import assert_tpm_ends, tpm_processes
 from virt_ova.plan.codec import to_json
+from virt_ova.stories.logbook import logbooks
 from virt_ova.stories.recover import Outcome, RecoveredInstall
 from virt_ova.target.directory.domain import running_pid, stop
 from virt_ova.text import printable
@@ -367,6 +368,35 @@ class TestJournal:
             message = f"the journal '{folder}' cannot be used: others may write to it"
             assert done.stderr.endswith(error_lines("E_JOURNAL", message, JOURNAL_HINT))
             assert (done.returncode, listing(ova.parent)) == (1, ["a.ova", "virt-ova"])
+
+    def test_a_place_where_nothing_can_be_locked(self, ova: Path, state: Path) -> None:
+        done = run_failing(["flock:error=ENOLCK"], "install", ova, "-c", f"dir:{ova.parent}/m")
+        message = r"the journal '.*[.]journal' cannot be used: it cannot be locked: No locks available \[E_JOURNAL\]"
+        assert re.search(message, done.stderr)
+        assert (done.returncode, listing(ova.parent), listing(state)) == (1, ["a.ova"], [])
+        killed(ova, ova.parent / "m")
+        done = run_failing(["flock:error=ENOLCK"], "recover")
+        assert "it cannot be locked: No locks available" in done.stdout
+        assert (done.returncode, len(listing(state)), run("recover").returncode) == (3, 1, 0)
+
+    def test_one_that_goes_meanwhile_is_passed_over(self, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in "ab":
+            (state / f"{name}.journal").touch(0o600)
+        look = Path.lstat
+
+        def look_late(path: Path) -> os.stat_result:
+            path.unlink(missing_ok=path.name != "a.journal")
+            return look(path)
+
+        monkeypatch.setattr(Path, "lstat", look_late)
+        assert list(logbooks()) == []
+
+    def test_a_conversion_needs_no_place(self, ova: Path) -> None:
+        done = run("convert", ova, ova.parent / "d.qcow2", XDG_STATE_HOME=f"{ova}/state")
+        first, *_ = done.stderr.splitlines()
+        told = f"the journal '{ova}/state/virt-ova' cannot be used: Not a directory; if this run is killed, "
+        assert first == f"{told}'virt-ova recover' will not know of it"
+        assert (done.returncode, guest_bytes(ova.parent / "d.qcow2")) == (0, small_disk())
 
     def test_a_place_that_cannot_be_written(self, ova: Path) -> None:
         done = run("install", ova, "-c", f"dir:{ova.parent}/m", XDG_STATE_HOME=f"{ova}/state")

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from virt_ova.disk.sink import check_room
-from virt_ova.errors import PackageError, PlanError
+from virt_ova.errors import PackageError, PlanError, TargetError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
 from virt_ova.package.verify import Signer, Trust
@@ -90,22 +90,12 @@ def convert(
     with open_package(source) as package:
         chosen = _choose(package, disk)
         path = Path(output)
-        transfer = Transfer(
-            id=chosen.id,
-            member=chosen.file_name,
-            parents=_parents(package, chosen),
-            file_format=chosen.format,
-            capacity_bytes=chosen.capacity_bytes or 0,
-            image_format=image_format,
-            mode=mode,
-            image_name=path.name,
-        )
+        transfer = _transfer(package, chosen, image_format=image_format, mode=mode, image_name=path.name)
         supply = open_supply(package, [transfer], scrutiny, listener)
         check_room(path.parent, sum(supply.check().values()))
         file = NewFile(path)
         with Journal(listener) as journal, recover_hinted(file.uri):
-            heading = Heading(target=file.uri, package=printable(without_secrets(package.name)))
-            logbook = journal.begin_file(file, partial(Logbook.begin, heading))
+            logbook = _begin_file(journal, file, package, listener)
             delivery = supply.fill(lambda *_: journal.make(f"file {path}", file.create))
             if logbook:
                 logbook.note_defined()
@@ -122,6 +112,32 @@ def convert(
         findings=(*delivery.package.findings, *delivery.findings),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _transfer(
+    package: Package, disk: PackageDisk, *, image_format: ImageFormat, mode: DiskMode, image_name: str
+) -> Transfer:
+    """What becomes of `disk`."""
+    return Transfer(
+        id=disk.id,
+        member=disk.file_name,
+        parents=_parents(package, disk),
+        file_format=disk.format,
+        capacity_bytes=disk.capacity_bytes or 0,
+        image_format=image_format,
+        mode=mode,
+        image_name=image_name,
+    )
+
+
+def _begin_file(journal: Journal, file: NewFile, package: Package, monitor: Monitor) -> Logbook | None:
+    """Keep the journal in a file as well; who has no place for that may convert a disk all the same."""
+    heading = Heading(target=file.uri, package=printable(without_secrets(package.name)))
+    try:
+        return journal.begin_file(file, partial(Logbook.begin, heading))
+    except TargetError as exc:
+        monitor.note(f"{exc}; if this run is killed, 'virt-ova recover' will not know of it")
+        return None
 
 
 def _choose(package: Package, disk_id: str | None) -> PackageDisk:

@@ -128,7 +128,7 @@ class PackageImport:
             target=self._target.uri,
             opened_by=self._target.opened_by,
             pool=self._options.pool,
-            package=without_secrets(self._package.name),
+            package=printable(without_secrets(self._package.name)),
             machines=tuple(request.name for request in self._requests),
         )
 

@@ -127,9 +127,12 @@ class Logbook:
                 book = cls(path, os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
             except OSError as exc:
                 raise _unusable(folder, path_problem(exc)) from exc
-            fcntl.flock(book._descriptor, fcntl.LOCK_EX)
-            if os.fstat(book._descriptor).st_nlink:
-                break
+            try:
+                if book._lock_file(fcntl.LOCK_EX):
+                    break
+            except BaseException:
+                book.remove()
+                raise
             book.close()  # somebody took it for one that was left behind
         try:
             book._write({"heading": asdict(heading)})
@@ -157,17 +160,15 @@ class Logbook:
         book = cls(path, descriptor)
         try:
             _check_private(descriptor, path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if book._lock_file(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                return book
         except BlockingIOError:
-            book.close()
-            return None
+            pass
         except BaseException:
             book.close()
             raise
-        if os.fstat(descriptor).st_nlink == 0:
-            book.close()
-            return None
-        return book
+        book.close()
+        return None
 
     def note(self, record: Record) -> None:
         """See `virt_ova.target.record.Note`. Raises `TargetError`, `SpaceError`."""
@@ -217,6 +218,21 @@ class Logbook:
         if descriptor >= 0:
             os.close(descriptor)
 
+    def _lock_file(self, operation: int) -> bool:
+        """Lock the file; whether it still has its name.
+
+        Raises:
+            BlockingIOError: another process has locked it.
+            TargetError: it cannot be locked (``E_JOURNAL``).
+        """
+        try:
+            fcntl.flock(self._descriptor, operation)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            raise _unusable(self.path, f"it cannot be locked: {path_problem(exc)}") from exc
+        return os.fstat(self._descriptor).st_nlink > 0
+
     def _write(self, line: Mapping[str, Any]) -> None:
         data = json.dumps(line).encode() + b"\n"
         with self._lock:
@@ -240,8 +256,11 @@ def logbooks() -> Iterator[Path]:
         TargetError: the folder cannot be used (``E_JOURNAL``).
     """
     folder = state_folder(make=False)
+    found = []
     try:
-        found = [(path.lstat().st_mtime_ns, path) for path in folder.glob(f"*{SUFFIX}")]
+        for path in folder.glob(f"*{SUFFIX}"):
+            with suppress(FileNotFoundError):  # its run is over
+                found.append((path.lstat().st_mtime_ns, path))
     except OSError as exc:
         raise _unusable(folder, path_problem(exc)) from exc
     return (path for _, path in sorted(found, reverse=True))
