@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,19 +91,32 @@ def read_policy_file(path: Path) -> PolicyFile:
         VirtOvaError: it is there, and cannot be read or is not understood (``E_POLICY``).
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = _content(path)
     except (FileNotFoundError, NotADirectoryError):
         return PolicyFile(path=path)
     except PATH_ERRORS as exc:
         raise _wrong(path, path_problem(exc)) from exc
-    if len(data) > MAX_FILE_BYTES:
-        raise _wrong(path, f"is longer than {MAX_FILE_BYTES} bytes")
     try:
         document = tomllib.loads(data.decode())
     except ValueError as exc:
         raise _wrong(path, printable(str(exc))) from exc
     return _policy_file(path, document)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a policy's file, if they are those of somebody who may say so. Raises `VirtOvaError`, `OSError`."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISFIFO(mode):
+            raise _wrong(path, "is a pipe, expected a regular file")
+        if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+            raise _wrong(
+                path, "everybody may write to it, expected a file that its owner alone, or a group, may change"
+            )
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise _wrong(path, f"is longer than {MAX_FILE_BYTES} bytes")
+    return data
 
 
 def join_policies(

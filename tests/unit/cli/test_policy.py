@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,10 @@ def written(path: Path, text: str) -> PolicyFile:
 
 def refusal(path: Path, data: bytes) -> str:
     path.write_bytes(data)
+    return wrong(path)
+
+
+def wrong(path: Path) -> str:
     with pytest.raises(VirtOvaError) as caught:
         read_policy_file(path)
     assert (caught.value.code, caught.value.hint, caught.value.where) == ("E_POLICY", CORRECT, str(path))
@@ -88,6 +93,19 @@ def test_a_file_that_cannot_be_read_could_be_a_demand_too(tmp_path: Path) -> Non
     with pytest.raises(VirtOvaError, match=r"folder: Is a directory$") as caught:
         read_policy_file(tmp_path / "folder")
     assert caught.value.code == "E_POLICY"
+
+
+def test_a_file_of_everybody_is_refused_and_a_pipe_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("require_signature = true")
+    path.chmod(0o666)
+    message = "everybody may write to it, expected a file that its owner alone, or a group, may change"
+    assert wrong(path) == message
+    path.chmod(0o664)
+    assert read_policy_file(path).require_signature
+    path.unlink()
+    os.mkfifo(path)
+    assert wrong(path) == "is a pipe, expected a regular file"
 
 
 def test_nothing_is_trusted_or_demanded_unasked(nothing: PolicyFile) -> None:
