@@ -6,6 +6,7 @@ hold what filled the memory.
 
 from __future__ import annotations
 
+import errno
 import mmap
 from traceback import clear_frames
 from typing import Final
@@ -16,6 +17,13 @@ MORE_HINT: Final = "Raise the limit on this process (ulimit -v, a container's), 
 
 THREAD_BYTES: Final = 9 << 20
 """Address space that a thread needs to begin with: its stack of 8 MiB, and a little more."""
+
+
+_NO_THREAD: Final = "can't start new thread"
+"""What Python says when the system refuses a thread."""
+
+_NO_ROOM_FOR_CODE: Final = "failed to map segment from shared object"
+"""What the C library says of a module that it cannot load then."""
 
 
 def reserve() -> bytes:
@@ -33,6 +41,19 @@ def room_for_thread() -> None:
         mmap.mmap(-1, THREAD_BYTES).close()
     except OSError as exc:
         raise MemoryError from exc
+
+
+def is_lack_of_memory(exc: BaseException) -> bool:
+    """Whether `exc` came of too little memory, for which not all have an error of their own."""
+    match exc:
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return True
+        case RuntimeError():
+            return str(exc) == _NO_THREAD
+        case ImportError():
+            return str(exc).endswith(_NO_ROOM_FOR_CODE)
+        case _:
+            return False
 
 
 def let_go(error: BaseException) -> None:

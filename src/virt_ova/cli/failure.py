@@ -6,7 +6,6 @@ happened is printed when the environment variable ``VIRT_OVA_DEBUG`` is set.
 
 from __future__ import annotations
 
-import errno
 import os
 import traceback
 from typing import Final
@@ -15,13 +14,10 @@ from virt_ova.cli.console import say
 from virt_ova.cli.parser import UsageError
 from virt_ova.errors import RollbackError, VirtOvaError
 from virt_ova.interrupt import Interrupted
-from virt_ova.memory import MORE_HINT
+from virt_ova.memory import MORE_HINT, is_lack_of_memory
 from virt_ova.text import printable, without_secrets
 
 DEBUG_VARIABLE: Final = "VIRT_OVA_DEBUG"
-
-_NO_THREAD: Final = "can't start new thread"
-"""What Python says when the system refuses a thread, for which it has no error of its own."""
 
 
 def failure_of(exc: BaseException) -> VirtOvaError:
@@ -30,7 +26,7 @@ def failure_of(exc: BaseException) -> VirtOvaError:
         return exc
     if isinstance(exc, Interrupted):
         return VirtOvaError(f"stopped by {exc}", code="E_INTERRUPTED")
-    if _is_memory(exc):
+    if is_lack_of_memory(exc):
         return VirtOvaError(
             "there is not enough memory",
             code="E_MEMORY",
@@ -61,9 +57,3 @@ def print_trace(exc: BaseException) -> None:
     if os.environ.get(DEBUG_VARIABLE) and not isinstance(exc, VirtOvaError | Interrupted):
         for line in "".join(traceback.format_exception(exc)).splitlines():
             say(line)
-
-
-def _is_memory(exc: BaseException) -> bool:
-    if isinstance(exc, RuntimeError):
-        return str(exc) == _NO_THREAD
-    return isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM)

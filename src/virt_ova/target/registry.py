@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from virt_ova.errors import TargetError
 from virt_ova.interrupt import held_back
+from virt_ova.memory import is_lack_of_memory
 from virt_ova.paths import is_text
 from virt_ova.target.base import Driver, Target
 from virt_ova.target.exporting import Exporter, ExportingDriver
@@ -121,9 +122,9 @@ def _entry(points: list[EntryPoint]) -> DriverEntry:
     try:
         with held_back():
             driver = cast("Driver", points[0].load())
-    except MemoryError:
-        raise
-    except Exception as exc:  # noqa: BLE001 - a third party's module may fail in any way when it is imported
+    except Exception as exc:
+        if is_lack_of_memory(exc):
+            raise
         reason = f"{type(exc).__name__}: {printable(str(exc))}"
         problem = f"the driver {quoted(points[0].value)} cannot be loaded: {reason}"
         return DriverEntry(schemes=schemes, driver=None, problem=problem)

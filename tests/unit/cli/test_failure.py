@@ -21,6 +21,11 @@ OURS = TargetError("no", code="E_IO")
         (Interrupted(signal.SIGTERM), 143, "E_INTERRUPTED", "stopped by SIGTERM"),
         (MemoryError(), 1, "E_MEMORY", "there is not enough memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "E_MEMORY", "there is not enough memory"),
+        (
+            ImportError("/x/_deflate.abi3.so: failed to map segment from shared object"),
+            *(1, "E_MEMORY", "there is not enough memory"),
+        ),
+        (ImportError("odd"), 1, "E_INTERNAL", "internal error: ImportError: odd"),
         (RuntimeError("odd"), 1, "E_INTERNAL", "internal error: RuntimeError: odd"),
         (OSError(errno.EIO, "odd\x1b"), 1, "E_INTERNAL", r"internal error: OSError: [Errno 5] odd\x1b"),
     ],
