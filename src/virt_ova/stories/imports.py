@@ -47,7 +47,7 @@ from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
 from virt_ova.target.base import BootReport, Domain, Volume
 from virt_ova.target.importing import Import, Importer, ImportRequest, Offer, WantedFile
-from virt_ova.text import without_secrets
+from virt_ova.text import printable, without_secrets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
