@@ -528,6 +528,16 @@ class TestDurable:
         synced_names = [line for line in lines[: order[2]] if re.search(rf"fsync\(\d+<{folder}>\) += 0", line)]
         assert synced_names
 
+    @pytest.mark.parametrize("words", [("install", "a.ova", "-c", "dir:m"), ("convert", "a.ova", "d.qcow2")])
+    def test_nothing_is_open_to_others_at_any_time(self, ova: Path, words: tuple[str, ...]) -> None:
+        log = ova.parent / "log"
+        strace = ["/usr/bin/strace", "-f", "-qq", "-o", str(log), "-e", "trace=open,openat,mkdir,mkdirat,chmod,fchmod"]
+        kept = environment(PYTHONDONTWRITEBYTECODE="1")
+        subprocess.run([*strace, *command(*words)], check=True, capture_output=True, env=kept, cwd=ova.parent, umask=0)
+        modes = re.findall(r"(?:O_CREAT|mkdir|chmod).*, (0\d+)\)", log.read_text())
+        assert len(modes) > 1
+        assert [mode for mode in modes if int(mode, 8) & 0o077] == []
+
 
 def named(name: str) -> virt_ova.InstallOptions:
     return virt_ova.InstallOptions(name=name)

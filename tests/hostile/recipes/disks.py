@@ -13,10 +13,10 @@ from typing import Final
 from tests.build.disks import convert
 from tests.build.ova import build_ova, with_manifest
 from tests.build.small import CAPACITY, edited, small_disk, small_members, small_vmdk
-from tests.hostile.recipe import ACCEPTED, Make, Recipe, described, packed, rows, with_disk
+from tests.hostile.recipe import ACCEPTED, Make, Recipe, Stage, described, packed, rows, with_disk
 from tests.hostile.recipes.making import lazy, made, patched
 from virt_ova.disk.vhd import layout as vhd
-from virt_ova.units import GIB, MIB
+from virt_ova.units import GIB, MIB, SECTOR_BYTES
 
 _FORMATS: Final = {
     "qcow2": ("qcow2",),
@@ -111,6 +111,32 @@ def _capacities() -> Iterator[Recipe]:
         case="D11", name="a blank disk of 8 EiB", code="E_DISK_SIZE", make=_blank(f'ovf:capacity="{(1 << 63) - 1}"')
     )
     yield Recipe(case="D17", name="no bytes", code="E_DISK_SIZE", make=with_disk(b"", capacity="0"))
+    udf = patched(bytes(80 << 10), (0x8001, b"BEA01"), (0x8801, b"NSR02"), (0x9001, b"TEA01"))
+    cds = {"UDF": udf, "ISO of an odd length": bytes(0x8001) + b"CD001" + bytes(3001), "a byte": b"x", "no bytes": b""}
+    for name, data in cds.items():
+        yield Recipe(case="D17", name=f"a CD, {name}", make=_cd(data), then=partial(_has_cd, data))
+    yield Recipe(case="D17", name="a CD, qcow2", code="E_DISK_CAPACITY", make=_qcow2_cd)
+
+
+def _cd(data: bytes) -> Make:
+    """A package that has `data` in a CD drive besides its disk."""
+    members = edited(small_members(), "<References>", '<References><File ovf:id="cd" ovf:href="cd.iso"/>')
+    drive = (
+        "<Item><rasd:InstanceID>20</rasd:InstanceID><rasd:ResourceType>5</rasd:ResourceType></Item>"
+        "<Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:HostResource>ovf:/file/cd</rasd:HostResource>"
+        "<rasd:InstanceID>21</rasd:InstanceID><rasd:Parent>20</rasd:Parent><rasd:ResourceType>15</rasd:ResourceType></Item>"
+    )
+    end = "</VirtualHardwareSection>"
+    return packed([*edited(members, end, drive + end), ("cd.iso", data)])
+
+
+def _qcow2_cd(stage: Stage) -> Path | str:
+    return _cd(made("qcow2"))(stage)
+
+
+def _has_cd(data: bytes, machines: Path) -> bool:
+    """Whether the CD is there byte for byte, in whole sectors."""
+    return (machines / "vm" / "vm-cdrom1.iso").read_bytes() == data + bytes(-len(data) % SECTOR_BYTES)
 
 
 def _blank(attributes: str) -> Make:
