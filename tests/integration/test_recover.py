@@ -429,6 +429,30 @@ class TestJournal:
         assert done.stdout.splitlines()[:4] == told
         bad.unlink()
 
+    @pytest.mark.parametrize(
+        ("target", "kind", "key"),
+        [
+            ("dir:/x", "file", "{}"),
+            ("file:///x", "file", "{}"),
+            ("test:///default", "odd", "{}"),
+            ("test:///default", "domain", "{}"),
+        ],
+    )
+    def test_an_object_that_makes_no_sense(self, state: Path, target: str, kind: str, key: str) -> None:
+        bad = state / "bad.journal"
+        bad.touch(0o600)
+        heading = f'{{"heading": {{"target": "{target}", "begun": "\\u001b", "version": 1}}}}'
+        bad.write_text(f'{heading}\n{{"object": {{"kind": "{kind}", "name": "a\\u001b", "key": {key}}}}}\n')
+        done = run("recover")
+        made = "a conversion to" if target.startswith("file:") else "an install on"
+        assert done.stdout.splitlines()[:3] == [
+            rf"Something is left: {made} {target}, begun \x1b",
+            rf"  {kind} a\x1b: the journal tells of it what makes no sense",
+            "    hint: Look whether it is there, and remove it by hand.",
+        ]
+        assert (done.returncode, done.stderr, listing(state)) == (3, "", ["bad.journal"])
+        bad.unlink()
+
     def test_a_line_that_was_not_written_whole_is_passed_over(self, ova: Path, state: Path) -> None:
         killed(ova, ova.parent / "m")
         (journal,) = state.iterdir()

@@ -10,6 +10,7 @@ from virt_ova.cli.console import Console
 from virt_ova.cli.monitors import monitor
 from virt_ova.cli.questions import ask_login, can_ask
 from virt_ova.stories.recover import Outcome, RecoveredInstall, recover
+from virt_ova.target.newfile import SCHEME
 from virt_ova.text import printable
 
 
@@ -30,8 +31,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _lines(install: RecoveredInstall) -> Iterator[str]:
     """One install for people."""
-    made = f"{printable(', '.join(install.machines))} on" if install.machines else "a conversion to"
-    what = f"{made} {printable(install.target)}, begun {install.begun}" if install.target else install.journal
+    journal = printable(install.journal)
+    made = f"{printable(', '.join(install.machines)) or 'an install'} on"
+    made = "a conversion to" if install.target.startswith(SCHEME) else made
+    what = f"{made} {printable(install.target)}, begun {printable(install.begun)}" if install.target else journal
     match install.outcome:
         case Outcome.FINISHED:
             yield f"Finished: {what}; it is whole"
@@ -45,4 +48,4 @@ def _lines(install: RecoveredInstall) -> Iterator[str]:
         if left.hint:
             yield f"    hint: {left.hint}"
     if install.left:
-        yield f"  journal: {install.journal}"
+        yield f"  journal: {journal}"

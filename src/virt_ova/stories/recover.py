@@ -192,6 +192,10 @@ class Undoing:
         except VirtOvaError as exc:
             self.left.append(_left(what, exc))
             return
+        except (KeyError, ValueError):  # what a driver makes of words that it never wrote
+            hint = "Look whether it is there, and remove it by hand."
+            self.left.append(Left(object=what, message="the journal tells of it what makes no sense", hint=hint))
+            return
         if removal is Removal.REMOVED:
             self.removed.append(what)
             self._monitor.note(f"Removed {what}")
