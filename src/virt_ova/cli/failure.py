@@ -6,6 +6,7 @@ happened is printed when the environment variable ``VIRT_OVA_DEBUG`` is set.
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from typing import Final
@@ -31,6 +32,12 @@ def failure_of(exc: BaseException) -> VirtOvaError:
             "there is not enough memory",
             code="E_MEMORY",
             hint=MORE_HINT,
+        )
+    if isinstance(exc, OSError) and exc.errno in {errno.EMFILE, errno.ENFILE}:
+        return VirtOvaError(
+            "too many files are open, and the system opens no more",
+            code="E_MEMORY",
+            hint="Raise the limit on open files (ulimit -n), or end other programs.",
         )
     return VirtOvaError(
         f"internal error: {type(exc).__name__}: {printable(without_secrets(str(exc)))}",

@@ -25,6 +25,10 @@ OURS = TargetError("no", code="E_IO")
             ImportError("/x/_deflate.abi3.so: failed to map segment from shared object"),
             *(1, "E_MEMORY", "there is not enough memory"),
         ),
+        *(
+            (OSError(number, ""), 1, "E_MEMORY", "too many files are open, and the system opens no more")
+            for number in (errno.EMFILE, errno.ENFILE)
+        ),
         (ImportError("odd"), 1, "E_INTERNAL", "internal error: ImportError: odd"),
         (RuntimeError("odd"), 1, "E_INTERNAL", "internal error: RuntimeError: odd"),
         (OSError(errno.EIO, "odd\x1b"), 1, "E_INTERNAL", r"internal error: OSError: [Errno 5] odd\x1b"),
