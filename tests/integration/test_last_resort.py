@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.command import environment, error_lines, json_of, virt_ova
+from tests.build.command import command, environment, error_lines, json_of, virt_ova
+from tests.build.disks import KIB, MIB, SECTOR, sparse_vmdk
+from tests.build.ova import build_ova, descriptor, with_manifest
 from tests.build.small import is_installed, listing, small_ova
 
 BUG = """
@@ -145,6 +148,26 @@ def test_where_no_thread_can_begin_it_ends_at_once(ova: Path, megabytes: int) ->
     done = run(STARVED, str(megabytes), "convert", ova, ova.parent / "d.raw", "--json")
     assert (done.returncode, json_of(done)["error"]["code"]) == (1, "E_MEMORY")
     assert listing(ova.parent) == ["a.ova"]
+
+
+def test_with_more_and_more_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """From what does for no start to what does for all: one error, or success, and never a wait without end."""
+    grains = {number: os.urandom(64 * KIB) for number in range(16 * MIB // (64 * KIB))}
+    disk = sparse_vmdk(16 * MIB // SECTOR, grains)
+    members = [("a.ovf", descriptor([("a1.vmdk", len(disk))], capacity=str(16 * MIB))), ("a1.vmdk", disk)]
+    ova, outcomes = build_ova(tmp_path / "a.ova", with_manifest(members)), set()
+    step = 100 * KIB if request.config.getoption("--long") else 10 * MIB
+    for limit in range(40 * MIB, 140 * MIB, step):
+        prlimit = ["/usr/bin/prlimit", f"--as={limit}", "--"]
+        words = [*prlimit, *command("install", ova, "-c", f"dir:{tmp_path}/m", "--json")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment(), timeout=60)
+        outcomes.add(done.returncode)
+        if done.returncode == 0:
+            shutil.rmtree(tmp_path / "m")
+        else:
+            assert "not enough memory" in done.stderr or "Cannot allocate memory" in done.stderr, limit
+        assert listing(tmp_path) == ["a.ova"], limit
+    assert outcomes == {0, 1}
 
 
 @pytest.mark.parametrize(
