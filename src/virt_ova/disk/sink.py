@@ -149,9 +149,7 @@ class FileSink:
             TargetError: something has that name (``E_EXISTS``), or the file cannot be renamed (``E_IO``).
         """
         try:
-            if rename_new(self.path, path):
-                self.path = path
-            else:
+            if not self.rename(path):
                 os.link(self.path, path)
                 former, self.path = self.path, path
                 former.unlink()
