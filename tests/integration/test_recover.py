@@ -166,13 +166,13 @@ class TestCommand:
         with stuck(ova, image, verb="convert"):
             assert image.stat().st_size > 0
         done = run("convert", ova, image.name, cwd=ova.parent)
-        hint = "Choose another name, or remove what is there. A conversion was killed there: 'virt-ova recover' takes "
-        error = error_lines("E_EXISTS", f"'{image.name}' exists already", f"{hint}back what it made.")
+        hint = "Choose another name, or remove what is there. A run that made it was killed there: 'virt-ova recover' "
+        error = error_lines("E_EXISTS", f"'{image.name}' exists already", f"{hint}takes back what it made.")
         assert (done.stderr, done.returncode) == (error, 1)
         assert run("recover", "-c", f"dir:{ova.parent}").stdout == "Nothing to recover\n"
         done = run("recover")
         assert done.stderr == f"Removed file {image}\n"
-        assert done.stdout.startswith(f"Undone: a conversion to {image.as_uri()}, begun 20")
+        assert done.stdout.startswith(f"Undone: {image.as_uri()}, begun 20")
         assert (done.returncode, listing(ova.parent), listing(state)) == (0, ["a.ova"], [])
 
     @pytest.mark.parametrize("name", ["\udcff.ova", "a\nb.ova"])
@@ -444,9 +444,9 @@ class TestJournal:
         heading = f'{{"heading": {{"target": "{target}", "begun": "\\u001b", "version": 1}}}}'
         bad.write_text(f'{heading}\n{{"object": {{"kind": "{kind}", "name": "a\\u001b", "key": {key}}}}}\n')
         done = run("recover")
-        made = "a conversion to" if target.startswith("file:") else "an install on"
+        made = "" if target.startswith("file:") else "an install on "
         assert done.stdout.splitlines()[:3] == [
-            rf"Something is left: {made} {target}, begun \x1b",
+            rf"Something is left: {made}{target}, begun \x1b",
             rf"  {kind} a\x1b: the journal tells of it what makes no sense",
             "    hint: Look whether it is there, and remove it by hand.",
         ]

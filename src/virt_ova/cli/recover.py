@@ -32,9 +32,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _lines(install: RecoveredInstall) -> Iterator[str]:
     """One install for people."""
     journal = printable(install.journal)
-    made = f"{printable(', '.join(install.machines)) or 'an install'} on"
-    made = "a conversion to" if install.target.startswith(SCHEME) else made
-    what = f"{made} {printable(install.target)}, begun {printable(install.begun)}" if install.target else journal
+    made = "" if install.target.startswith(SCHEME) else f"{printable(', '.join(install.machines)) or 'an install'} on "
+    what = f"{made}{printable(install.target)}, begun {printable(install.begun)}" if install.target else journal
     match install.outcome:
         case Outcome.FINISHED:
             yield f"Finished: {what}; it is whole"

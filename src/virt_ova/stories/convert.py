@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from virt_ova.disk.sink import check_room
-from virt_ova.errors import PackageError, PlanError, TargetError
+from virt_ova.errors import PackageError, PlanError
 from virt_ova.findings import Finding
 from virt_ova.package.package import Package, PackageDisk, PackageSource, open_package
 from virt_ova.package.verify import Signer, Trust
@@ -17,12 +16,11 @@ from virt_ova.plan.plan import DiskMode, ImageFormat, Transfer
 from virt_ova.policy import TrustPolicy
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.delivery import Scrutiny
-from virt_ova.stories.journal import Journal
-from virt_ova.stories.logbook import Heading, Logbook
+from virt_ova.stories.journal import Journal, begin_new_file
 from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.supply import open_supply
 from virt_ova.target.newfile import NewFile
-from virt_ova.text import printable, quoted, without_secrets
+from virt_ova.text import quoted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +93,7 @@ def convert(
         check_room(path.parent, sum(supply.check().values()))
         file = NewFile(path)
         with Journal(listener) as journal, recover_hinted(file.uri):
-            logbook = _begin_file(journal, file, package, listener)
+            logbook = begin_new_file(journal, file, package=package.name, monitor=listener)
             delivery = supply.fill(lambda *_: journal.make(f"file {path}", file.create))
             if logbook:
                 logbook.note_defined()
@@ -128,16 +126,6 @@ def _transfer(
         mode=mode,
         image_name=image_name,
     )
-
-
-def _begin_file(journal: Journal, file: NewFile, package: Package, monitor: Monitor) -> Logbook | None:
-    """Keep the journal in a file as well; who has no place for that may convert a disk all the same."""
-    heading = Heading(target=file.uri, package=printable(without_secrets(package.name)))
-    try:
-        return journal.begin_file(file, partial(Logbook.begin, heading))
-    except TargetError as exc:
-        monitor.note(f"{exc}; if this run is killed, 'virt-ova recover' will not know of it")
-        return None
 
 
 def _choose(package: Package, disk_id: str | None) -> PackageDisk:

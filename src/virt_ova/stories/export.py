@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -31,9 +30,10 @@ from virt_ova.package.package import PackageDisk, open_package
 from virt_ova.package.writer import OvaMember, OvaWriter, WrittenFile
 from virt_ova.plan.naming import machine_name
 from virt_ova.progress import Monitor, SilentMonitor
-from virt_ova.stories.journal import Journal
+from virt_ova.stories.journal import Journal, begin_new_file
 from virt_ova.target.exporting import Description, Export, Exporter, OfferedFile, PackedFile
 from virt_ova.target.importing import Ask
+from virt_ova.target.newfile import NewFile
 from virt_ova.target.registry import open_exporter
 from virt_ova.text import printable, quoted
 from virt_ova.units import KIB
@@ -135,13 +135,16 @@ def export(
         Journal(listener) as journal,
     ):
         packing = _Packing(machine, stem=_stem(domain), options=choices, monitor=listener)
-        temporary = path.with_name(f".virt-ova-{secrets.token_hex(8)}.part")
-        sink = journal.make(f"file {printable(str(temporary))}", partial(FileSink.create, temporary))
+        file = NewFile(path)
+        logbook = begin_new_file(journal, file, package=domain, monitor=listener)
+        sink = journal.make(f"file {printable(str(path))}", file.create_hidden)
         files = packing.write(sink)
-        size_bytes, disks, remarks = _read_again(temporary, path.name)
+        size_bytes, disks, remarks = _read_again(sink.path, path.name)
         with held_back():
             machine.complete()
             sink.publish(path)
+            if logbook:
+                logbook.note_defined()
         journal.keep()
     return ExportResult(
         machine=domain,

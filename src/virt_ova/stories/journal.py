@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from virt_ova.errors import RollbackError, VirtOvaError
+from virt_ova.errors import RollbackError, TargetError, VirtOvaError
 from virt_ova.interrupt import held_back, let_pass
 from virt_ova.memory import let_go, reserve
 from virt_ova.progress import Monitor
-from virt_ova.stories.logbook import Logbook
+from virt_ova.stories.logbook import Heading, Logbook
+from virt_ova.target.newfile import NewFile
 from virt_ova.target.record import Recoverable
+from virt_ova.text import printable, without_secrets
 from virt_ova.undo import Made, undo
 
 RECOVER_HINT = "Run 'virt-ova recover' to try again, or remove"
@@ -129,3 +132,20 @@ class Journal:
     def _close_file(self) -> None:
         if self._logbook:
             self._logbook.remove()
+
+
+def begin_new_file(journal: Journal, file: NewFile, *, package: str, monitor: Monitor) -> Logbook | None:
+    """Keep `journal` in a file as well, for the one `file` that is to be made; who has no place for that may go on.
+
+    Args:
+        journal: of nothing as yet.
+        file: will tell it.
+        package: what is in the file, for people.
+        monitor: is told when there is no journal's file; the result is None then.
+    """
+    heading = Heading(target=file.uri, package=printable(without_secrets(package)))
+    try:
+        return journal.begin_file(file, partial(Logbook.begin, heading))
+    except TargetError as exc:
+        monitor.note(f"{exc}; if this run is killed, 'virt-ova recover' will not know of it")
+        return None

@@ -1,4 +1,4 @@
-"""Finishes or undoes installs and conversions whose process was killed, by the journals that they left.
+"""Finishes or undoes installs, conversions and exports whose process was killed, by the journals that they left.
 
 An install whose machines were all defined is whole: every image is durable before the first machine is defined. Its
 journal goes, and what a start that was killed left beside them. What any other one made is removed, the last first,
@@ -49,9 +49,10 @@ class RecoveredInstall:
 
     Attributes:
         journal: path of its journal.
-        target: connection URI, without secrets, ``file://PATH`` of a conversion; empty when the journal does not tell.
+        target: connection URI, without secrets, ``file://PATH`` of what makes one file; empty when the journal does not
+            tell.
         package: name of the package.
-        machines: their names; none of a conversion.
+        machines: their names; none of what makes one file.
         begun: when it was begun, UTC.
         outcome: what became of it.
         removed: objects that were removed, in that order.
@@ -91,12 +92,12 @@ def recover(
 
 @contextmanager
 def recover_hinted(target: str) -> Iterator[None]:
-    """Where a name is taken on `target`, say so in the hint if an install, or a conversion, was killed there."""
+    """Where a name is taken on `target`, say so in the hint if an install there, or what made that file, was killed."""
     try:
         yield
     except TargetError as exc:
         if exc.code == "E_EXISTS" and _was_killed_on(target):
-            what = "A conversion" if target.startswith(SCHEME) else "An install"
+            what = "A run that made it" if target.startswith(SCHEME) else "An install"
             exc.hint += f" {what} was killed there: 'virt-ova recover' takes back what it made."
         raise
 
@@ -219,7 +220,7 @@ def _left(what: str, exc: VirtOvaError) -> Left:
 
 
 def _bare(uri: str, ask: Ask | None) -> str:
-    """`uri` as a target gives it; one of a conversion as it is."""
+    """`uri` as a target gives it; one of a file as it is."""
     if uri.startswith(SCHEME):
         return uri
     with closing(open_target(uri, ask=ask)) as target:

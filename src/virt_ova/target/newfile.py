@@ -1,7 +1,7 @@
-"""A new file on this host that is in no target: what ``convert`` writes.
+"""A new file on this host that is in no target: what ``convert`` and ``export`` write.
 
 It is made under a random name of 64 bits, and gets its own, without replacing anything, when the journal has what tells
-it from all others. So at every moment the journal tells it from one that somebody else made.
+it from all others, or when it is whole. So at every moment the journal tells it from one that somebody else made.
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ class NewFile:
         except PATH_ERRORS as exc:
             raise file_error(exc, self.path, "made") from exc
 
+    def create_hidden(self) -> FileSink:
+        """Make it, empty, under another name until `FileSink.publish` gives it its own; raises as `create`."""
+        try:
+            return self._made_hidden()
+        except PATH_ERRORS as exc:
+            raise file_error(exc, self.path, "made") from exc
+
     def remove(self, record: Record) -> Removal:
         """Remove the file of `record` if it is still that file.
 
@@ -84,13 +91,9 @@ class NewFile:
         return Removal.REMOVED
 
     def _made_elsewhere(self) -> FileSink | None:
-        """The file, made under a name of its own first; None where no file is renamed without replacing another."""
-        own_name = f".virt-ova-{secrets.token_hex(8)}"
-        self._tell(own_name)
-        own = self.path.parent / own_name
-        sink = FileSink(own, open_new(own))
+        """The file, made under another name first; None where no file is renamed without replacing another."""
+        sink = self._made_hidden()
         try:
-            self._tell(own_name, file_identity(own))
             if sink.rename(self.path):
                 return sink
         except BaseException as exc:
@@ -98,6 +101,18 @@ class NewFile:
             raise
         sink.discard()
         return None
+
+    def _made_hidden(self) -> FileSink:
+        own_name = f".virt-ova-{secrets.token_hex(8)}"
+        self._tell(own_name)
+        own = self.path.parent / own_name
+        sink = FileSink(own, open_new(own))
+        try:
+            self._tell(own_name, file_identity(own))
+        except BaseException as exc:
+            take_back([sink.made], exc)
+            raise
+        return sink
 
     def _made_in_place(self) -> FileSink:
         self._tell()
@@ -118,7 +133,7 @@ class NewFile:
         """The error for an empty file that was perhaps made in place, a moment before the process was killed."""
         name = str(self.path)
         return TargetError(
-            f"{quoted(name)} is an empty file that may have been made by a conversion that was killed",
+            f"{quoted(name)} is an empty file that may have been made by a run that was killed",
             code="E_UNCERTAIN",
             hint=f"If nobody needs it: rm {shlex.quote(printable(name))}",
         )

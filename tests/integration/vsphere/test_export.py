@@ -376,7 +376,7 @@ def test_a_server_that_goes_away(tmp_path: Path, out: Path, monkeypatch: pytest.
     assert caught.value.code == "E_CONNECT"
     assert listing(out.parent) == []
     *_, removed, let_go = notes
-    assert removed.startswith(f"Removed file {out.parent}/.virt-ova-")
+    assert removed.startswith(f"Removed file {out}")
     assert let_go.startswith("connecting to 'esx://")
     assert let_go.endswith("; the server lets the machine go by itself after some minutes")
 
@@ -458,6 +458,20 @@ def test_what_the_server_remarks_and_leaves_out_is_told(tmp_path: Path, esx: VSp
         ),
     ]
     assert list(members(out)) == ["web.ovf", "web.mf", "web-disk2.vmdk", "web-file1.iso"]
+
+
+def test_one_that_is_killed_is_recovered(tmp_path: Path, esx: VSphere, out: Path, state_home: Path) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    esx.set_faults(Action="stall", At=50)
+    with subprocess.Popen(command("export", "web", out, "-c", esx.uri()), env=environment()) as killed:
+        while not esx.seen()["Downloads"]:
+            time.sleep(0.05)
+        killed.kill()
+    assert len(listing(out.parent)) == 1
+    done = run("recover", "--json")
+    (file,) = json_of(done)["installs"]
+    assert (file["target"], file["package"], file["outcome"]) == (out.as_uri(), "web", "undone")
+    assert (file["removed"], listing(out.parent), listing(state_home / "virt-ova")) == ([f"file {out}"], [], [])
 
 
 def test_ctrl_c_while_a_file_is_read(tmp_path: Path, vsphere: VSphere, out: Path) -> None:

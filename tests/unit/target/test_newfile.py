@@ -63,6 +63,18 @@ def test_one_that_never_got_its_name_is_removed_and_what_has_it_stays(tmp_path: 
     assert path.read_bytes() == b"another"
 
 
+def test_one_that_is_hidden_until_it_is_whole(tmp_path: Path) -> None:
+    path, records = tmp_path / "d", list[Record]()
+    file = NewFile(path)
+    file.tell(records.append)
+    made = file.create_hidden()
+    assert listing(tmp_path) == [records[0].key["own_name"]]
+    made.publish(path)
+    assert listing(tmp_path) == ["d"]
+    assert file.remove(records[0]) is Removal.FOREIGN
+    assert file.remove(records[1]) is Removal.REMOVED
+
+
 @pytest.mark.usefixtures("_replaces_all")
 def test_where_nothing_is_renamed_it_is_made_in_place(tmp_path: Path) -> None:
     path = tmp_path / "d"
@@ -70,7 +82,7 @@ def test_where_nothing_is_renamed_it_is_made_in_place(tmp_path: Path) -> None:
     assert (before.key, after.key["own_name"], listing(tmp_path)) == ({"own_name": "", "file": ""}, "", ["d"])
     with pytest.raises(TargetError) as caught:
         NewFile(path).remove(before)
-    message = f"'{path}' is an empty file that may have been made by a conversion that was killed"
+    message = f"'{path}' is an empty file that may have been made by a run that was killed"
     assert (caught.value.code, caught.value.message) == ("E_UNCERTAIN", message)
     assert caught.value.hint == f"If nobody needs it: rm {path}"
     path.write_bytes(b"data")
