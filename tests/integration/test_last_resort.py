@@ -150,13 +150,14 @@ def test_where_no_thread_can_begin_it_ends_at_once(ova: Path, megabytes: int) ->
     assert listing(ova.parent) == ["a.ova"]
 
 
+@pytest.mark.timeout(1200)
 def test_with_more_and_more_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """From what does for no start to what does for all: one error, or success, and never a wait without end."""
     grains = {number: os.urandom(64 * KIB) for number in range(16 * MIB // (64 * KIB))}
     disk = sparse_vmdk(16 * MIB // SECTOR, grains)
     members = [("a.ovf", descriptor([("a1.vmdk", len(disk))], capacity=str(16 * MIB))), ("a1.vmdk", disk)]
     ova, outcomes = build_ova(tmp_path / "a.ova", with_manifest(members)), set()
-    step = 100 * KIB if request.config.getoption("--long") else 10 * MIB
+    step = 250 * KIB if request.config.getoption("--long") else 10 * MIB
     for limit in range(40 * MIB, 140 * MIB, step):
         prlimit = ["/usr/bin/prlimit", f"--as={limit}", "--"]
         words = [*prlimit, *command("install", ova, "-c", f"dir:{tmp_path}/m", "--json")]
