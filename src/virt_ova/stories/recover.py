@@ -7,7 +7,7 @@ each object only if it is still the one that was made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -170,7 +170,7 @@ class Undoing:
         if not records:
             return
         if uri.startswith(SCHEME):
-            self.remove_all(NewFile.of(uri).remove, records)
+            self.remove_all(NewFile.of(uri), records)
             return
         with closing(open_target(uri, pool=pool, ask=self._ask)) as target:
             if not isinstance(target, Recoverable):
@@ -179,17 +179,17 @@ class Undoing:
                     code="E_NOT_SUPPORTED",
                     hint="Install the version of the driver that made them.",
                 )
-            self.remove_all(target.remove, records)
+            self.remove_all(target, records)
 
-    def remove_all(self, remove: Callable[[Record], Removal], records: Collection[Record]) -> None:
-        """Remove the objects of `records`, which are in the order in which they were made, by `remove`."""
+    def remove_all(self, target: Recoverable, records: Collection[Record]) -> None:
+        """Remove the objects of `records`, which are in the order in which they were made."""
         for record in reversed(list(records)):
-            self._remove(remove, record)
+            self._remove(target, record)
 
-    def _remove(self, remove: Callable[[Record], Removal], record: Record) -> None:
+    def _remove(self, target: Recoverable, record: Record) -> None:
         what = f"{record.kind} {record.name}"
         try:
-            removal = remove(record)
+            removal = target.remove(record)
         except VirtOvaError as exc:
             self.left.append(_left(what, exc))
             return

@@ -116,7 +116,7 @@ def _taken_up(target: Resumable, logbook: Logbook, plan: InstallPlan, monitor: M
             images[transfer.id] = Image(capacity_bytes=done.capacity_bytes, mode=DiskMode(done.mode))
             kept.add((done.kind, done.name))
     undoing = Undoing(monitor)
-    undoing.remove_all(target.remove, [record for name, record in records.items() if name not in kept])
+    undoing.remove_all(target, [record for name, record in records.items() if name not in kept])
     if undoing.left:
         left = "; ".join(f"{each.object} ({each.message})" for each in undoing.left)
         raise RollbackError(
