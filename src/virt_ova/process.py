@@ -12,7 +12,8 @@ import selectors
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -81,13 +82,100 @@ def run(
             stdout, stderr = _drain(process, time.monotonic() + timeout_seconds)
             status = process.wait()
         except TimeoutError as exc:
-            raise ToolError(f"{name} did not finish within {timeout_seconds:g} s", code="E_TOOL_FAILED") from exc
+            raise _overdue(name, timeout_seconds) from exc
         finally:
             process.kill()
     completed = Completed(status=status, stdout=stdout, stderr=_one_line(stderr))
     if check and status != 0:
         raise _failure(name, completed)
     return completed
+
+
+class Running:
+    """A program that runs, is written to, and is read from; see `started`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str, *, deadline: float, seconds: float) -> None:
+        """Talk with `process`, called `name`, until `deadline`, which is `seconds` after its start."""
+        self._process, self._name, self._deadline, self._seconds = process, name, deadline, seconds
+        self._stderr = bytearray()
+
+    def write(self, text: str) -> None:
+        """Write to its standard input. Raises `ToolError` when it has ended."""
+        stdin = _required(self._process.stdin)
+        try:
+            stdin.write(text.encode())
+            stdin.flush()
+        except BrokenPipeError as exc:
+            raise self.failure() from exc
+
+    def read(self) -> bytes:
+        """The next bytes of its standard output, at most 64 KiB; none at the end. Raises `ToolError`."""
+        stdout, stderr = _required(self._process.stdout), _required(self._process.stderr)
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            selector.register(stderr, selectors.EVENT_READ)
+            while ready := selector.select(max(0.0, self._deadline - time.monotonic())):
+                for key, _ in ready:
+                    chunk = os.read(key.fd, _CHUNK_BYTES)
+                    if key.fileobj is stdout:
+                        return chunk
+                    self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
+                    if not chunk:
+                        selector.unregister(stderr)
+        raise _overdue(self._name, self._seconds)
+
+    def finish(self, *, timeout_seconds: float) -> None:
+        """Close its standard input, and let it end by itself if it does so in time."""
+        with suppress(subprocess.TimeoutExpired, BrokenPipeError):
+            self._process.communicate(timeout=timeout_seconds)
+
+    def failure(self) -> ToolError:
+        """The error for its having ended; waits for that."""
+        self._process.kill()
+        _, stderr = self._process.communicate()
+        completed = Completed(
+            status=self._process.returncode, stdout=b"", stderr=_one_line((self._stderr + stderr)[-STDERR_BYTES:])
+        )
+        return _failure(self._name, completed)
+
+
+@contextmanager
+def started(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    package: str,
+    timeout_seconds: float,
+    stdin: IO[bytes] | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Run a program as long as the context lasts; it is killed at the end.
+
+    Args:
+        argv: as for `run`.
+        package: as for `run`.
+        timeout_seconds: for all that is read from it.
+        stdin: a file that it reads; when None, what `Running.write` is given.
+        cwd: as for `run`.
+        environment: as for `run`.
+
+    Raises:
+        ToolError: it is missing (``E_TOOL_MISSING``).
+    """
+    name, command = os.path.basename(argv[0]), _command(argv, package, None)  # noqa: PTH119 - argv may be str
+    with subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
+        command,
+        stdin=subprocess.PIPE if stdin is None else stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=_environment() | dict(environment or {}),
+    ) as process:
+        try:
+            deadline = time.monotonic() + timeout_seconds
+            yield Running(process, name, deadline=deadline, seconds=timeout_seconds)
+        finally:
+            process.kill()
 
 
 def _environment() -> dict[str, str]:
@@ -143,10 +231,14 @@ def _required(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
-def _one_line(stderr: bytes) -> str:
+def _one_line(stderr: bytes | bytearray) -> str:
     """What a program complained about, on one line."""
     lines = stderr.decode(errors="replace").splitlines()
     return "; ".join(printable(line, limit=STDERR_BYTES) for line in lines if line.strip())
+
+
+def _overdue(name: str, seconds: float) -> ToolError:
+    return ToolError(f"{name} did not finish within {seconds:g} s", code="E_TOOL_FAILED")
 
 
 def _failure(name: str, completed: Completed) -> ToolError:

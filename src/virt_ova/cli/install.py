@@ -49,6 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--boot-fallback", action="store_true", help="when the guest does not find its disk, try other controllers"
     )
+    parser.add_argument(
+        "--inspect-guest",
+        action="store_true",
+        help="look inside the disks, and choose hardware the guest has drivers for",
+    )
+    parser.add_argument(
+        "--convert", action="store_true", help="let virt-v2v-in-place make the guest ready for virtio, then inspect it"
+    )
     parser.add_argument("--screenshots", metavar="FOLDER", help="keep a picture of each machine's screen in FOLDER")
     parser.add_argument(
         "--resume", action="store_true", help="take up an install of the same that was killed: use what is whole of it"
@@ -103,6 +111,8 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         start=args.start or args.wait_boot is not None,
         wait_boot_seconds=args.wait_boot,
         boot_fallback=args.boot_fallback,
+        inspect_guest=args.inspect_guest,
+        convert=args.convert,
         verify=not args.no_verify,
         trust_policy=trust_policy(args),
         resume=args.resume,

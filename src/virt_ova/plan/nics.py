@@ -206,8 +206,8 @@ def _wanted_model(host: HostCapabilities, options: InstallOptions) -> _Choice | 
         model, option = "virtio", "--machine"
     if model is None:
         return None
-    if model not in MODELS or not _has(host, model):
-        there = ", ".join(each for each in sorted(MODELS) if _has(host, each))
+    if model not in MODELS or not has_model(host, model):
+        there = ", ".join(each for each in sorted(MODELS) if has_model(host, each))
         raise PlanError(f"a network interface cannot be {quoted(model)} here, expected one of {there}", code="E_OPTION")
     return _Choice(model=model, change=f"{option} asks for it")
 
@@ -225,14 +225,14 @@ def _choose(item: Item, same_chip: Mapping[str, str], around: Circumstances) -> 
     host, guest = around.host, around.guest
     for subtype in item.subtypes:
         model = same_chip.get(subtype)
-        if model and _has(host, model):
+        if model and has_model(host, model):
             return _Choice(model=model)
     for subtype in item.subtypes:
         if subtype in _OTHER_CHIP:
             model, change = _OTHER_CHIP[subtype]
-            return _Choice(model=model if _has(host, model) else _substitute(host), change=change)
+            return _Choice(model=model if has_model(host, model) else _substitute(host), change=change)
     why = _why(item, same_chip)
-    if Support.VIRTIO_NET in guest.supports and _has(host, "virtio"):
+    if Support.VIRTIO_NET in guest.supports and has_model(host, "virtio"):
         return _Choice(model="virtio", change=f"{why}; {guest} has the driver")
     return _Choice(model=_substitute(host), change=why)
 
@@ -245,9 +245,10 @@ def _why(item: Item, same_chip: Mapping[str, str]) -> str:
     return f"the model {quoted(item.subtypes[0])} is not known"
 
 
-def _has(host: HostCapabilities, model: str) -> bool:
+def has_model(host: HostCapabilities, model: str) -> bool:
+    """Whether the emulator has interfaces of libvirt's `model`, as far as is known."""
     return host.has_device(_DEVICES.get(model, model))
 
 
 def _substitute(host: HostCapabilities) -> str:
-    return next((model for model in _SUBSTITUTES if _has(host, model)), _SUBSTITUTES[-1])
+    return next((model for model in _SUBSTITUTES if has_model(host, model)), _SUBSTITUTES[-1])

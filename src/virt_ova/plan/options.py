@@ -40,6 +40,8 @@ class InstallOptions:
         machine: what the hardware is chosen for.
         disk_bus: puts every disk on this bus, whatever `machine` says.
         nic_model: makes every network interface this model, whatever `machine` says.
+        inspect_guest: look inside the guest's disks, and choose hardware that it has drivers for.
+        convert: let ``virt-v2v-in-place`` make the guest ready for virtio; looks inside as well.
         keep_mac: take the network interfaces' addresses over from the package.
         virt_type: ``kvm`` or ``qemu``; what the host can do when None.
         start: start the machine when it is installed.
@@ -63,6 +65,8 @@ class InstallOptions:
     machine: MachineStyle = MachineStyle.AUTO
     disk_bus: Bus | None = None
     nic_model: str | None = None
+    inspect_guest: bool = False
+    convert: bool = False
     keep_mac: bool = False
     virt_type: str | None = None
     start: bool = False

@@ -1,6 +1,6 @@
 """The story of an install.
 
-    package -> plan -> check -> volumes -> (tries) -> domains -> start
+    package -> plan -> check -> volumes -> (conversion, a look inside, tries) -> domains -> start
 
 Nothing is written before the target has agreed to the whole plan; every volume is verified while it is written; domains
 are defined last; and whatever goes wrong, at any point, what this run made is taken back.
@@ -21,12 +21,13 @@ from virt_ova.package.package import Package, PackageSource, open_package
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import made_networks
-from virt_ova.plan.options import InstallOptions
+from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import DiskMode, InstallPlan, Transfer
 from virt_ova.plan.strict import check_strict
 from virt_ova.plan.variables import check_variables
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.agreement import check_agreed
+from virt_ova.stories.conversion import Conversion, check_conversion, convert_all, let_go, with_room_for_copies
 from virt_ova.stories.delivery import Image, Scrutiny
 from virt_ova.stories.environment import EnvironmentDiscs
 from virt_ova.stories.fallback import Settled, check_fallback, settle
@@ -42,10 +43,12 @@ from virt_ova.stories.result import (
     InstallResult,
     installed_domain,
     installed_volume,
+    kept_copy,
 )
 from virt_ova.stories.resume import Earlier, package_digest, take_up
 from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
+from virt_ova.stories.tailoring import Fitted, check_inspection, fit_machines
 from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
 from virt_ova.target.importing import Ask, Importer
 from virt_ova.target.record import Resumable
@@ -124,6 +127,8 @@ def _run(
     """The run for this kind of target, with its plan: the one given, else a fresh one."""
     if not isinstance(connection, Importer):
         todo = plan or plan_install(package, options, host=connection.capabilities)
+        if plan:  # its hardware is what was wanted, be it edited or not
+            options = replace(options, machine=MachineStyle.FAITHFUL)
         return _Install(package, connection, todo, options, monitor)
     known = replace(options, deployment_option=plan.deployment_option or None) if plan else options
     fresh = plan_install(package, known, host=connection.capabilities)
@@ -159,7 +164,7 @@ class _Install:
         check_agreed(self._package, self.plan, self._options)
         check_variables(self.plan, self._target.capabilities)
         made_bytes = self._discs.check()
-        sizes = {**self._supply.check(), **made_bytes}
+        sizes = with_room_for_copies(self.plan, {**self._supply.check(), **made_bytes}, self._options)
         with recover_hinted(self._target.uri):
             self._target.check(replace(self.plan, transfers=tuple(self._to_make())), sizes)
         for backing in self._supply.backings:
@@ -169,6 +174,8 @@ class _Install:
         self._network_maker()
         check_strict((*self._package.findings, *self.plan.findings), is_strict=self._options.strict)
         check_fallback(self._target, self._options)
+        check_inspection(self._target, self._options)
+        check_conversion(self._target, self.plan, self._options)
 
     def carry_out(self, started: float) -> InstallResult:
         """Take up what there is, if that is wanted; check, make, start; take everything back on failure."""
@@ -193,26 +200,34 @@ class _Install:
             networks = self._make_networks(journal)
             delivery = self._supply.fill(create, done)
             images = {**self._earlier.images, **delivery.images, **self._discs.fill(create)}
-            settled = self._settle(journal, volumes)
-            domains = self._define(journal, [each.machine for each in settled], volumes)
-            told = (*delivery.findings, *(each.finding for each in settled if each.finding), *self._earlier.findings)
+            conversion = self._convert(journal, volumes)
+            fitted = self._fit(volumes)
+            settled = self._settle(journal, fitted.machines, volumes)
+            machines = [each.machine for each in settled]
+            domains = self._define(journal, machines, volumes)
+            told = (*delivery.findings, *conversion.findings, *fitted.findings, *_findings_of(settled))
+            told += self._earlier.findings
             check_strict((*delivery.package.findings, *self._target.findings, *told), is_strict=self._options.strict)
             if logbook:
                 logbook.note_defined()
-            starts = self._start([each.machine for each in settled], domains)
+            starts = self._start(machines, domains)
             installed = tuple(installed_domain(each, starts) for each in domains)
+            kept = let_go(conversion, reports_of(starts), target=self._target, journal=journal)
             journal.keep()
         boots = () if self._options.wait_boot_seconds is None else reports_of(starts)
-        made = [(volumes[transfer.id], images[transfer.id]) for transfer in self.plan.transfers]
+        made = {
+            transfer.id: installed_volume(volumes[transfer.id], images[transfer.id]) for transfer in self.plan.transfers
+        }
         return InstallResult(
             domains=installed,
             networks=tuple(InstalledNetwork(name=each.name, uuid=each.uuid) for each in networks),
-            volumes=tuple(installed_volume(volume, image) for volume, image in made),
+            volumes=(*made.values(), *(kept_copy(each.volume, made[each.transfer]) for each in kept.copies)),
             trust=delivery.appraisal.trust,
             signer=delivery.appraisal.signer,
-            findings=(*delivery.package.findings, *self.plan.findings, *self._target.findings, *told),
+            findings=(*delivery.package.findings, *self.plan.findings, *self._target.findings, *told, *kept.findings),
             booted=boots[-1] if boots else None,
             boots=boots,
+            guests=fitted.insights,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
 
@@ -286,9 +301,23 @@ class _Install:
             )
         return self._target
 
-    def _settle(self, journal: Journal, volumes: Mapping[str, Volume]) -> list[Settled]:
+    def _convert(self, journal: Journal, volumes: Mapping[str, Volume]) -> Conversion:
+        return convert_all(
+            self.plan,
+            self._target,
+            volumes=volumes,
+            options=self._options,
+            journal=journal,
+            monitor=self._monitor,
+        )
+
+    def _fit(self, volumes: Mapping[str, Volume]) -> Fitted:
+        host = self._target.capabilities
+        return fit_machines(self.plan, volumes, options=self._options, host=host, monitor=self._monitor)
+
+    def _settle(self, journal: Journal, machines: Sequence[Machine], volumes: Mapping[str, Volume]) -> list[Settled]:
         return settle(
-            self.plan.machines,
+            machines,
             self._target,
             volumes=volumes,
             options=self._options,
@@ -328,3 +357,7 @@ class _Install:
                 hint="Use networks that are there: --network 'OVF NAME=TARGET'.",
             )
         return self._target
+
+
+def _findings_of(settled: Iterable[Settled]) -> Iterator[Finding]:
+    return (each.finding for each in settled if each.finding)

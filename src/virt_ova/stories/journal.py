@@ -78,11 +78,14 @@ class Journal:
     def attempt(self, what: str, create: Callable[[], T]) -> Iterator[T]:
         """As `make`, for something that is taken back at the end of the block; with all the rest, if that raises."""
         made = self.make(what, create)
-        entry = self._entries[-1]
         yield made
+        self.take_back(made)
+
+    def take_back(self, made: Discardable) -> None:
+        """Discard one thing that `make` made; when that raises, it is as before."""
         with held_back():
             made.discard()
-            self._entries = [each for each in self._entries if each is not entry]
+            self._entries = [each for each in self._entries if each.discard != made.discard]
 
     def take_over(self, what: str, made: Discardable) -> None:
         """Remember what an install made that this one goes on with."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from virt_ova.findings import Finding
 from virt_ova.package.verify import Signer, Trust
+from virt_ova.plan.insight import Insight
 from virt_ova.stories.delivery import Image
 from virt_ova.stories.starting import Start
 from virt_ova.target.base import BootReport, Domain, Reach, Reachable, Volume
+
+COPY: Final = "copy"
+"""The mode of an image that was kept from before its conversion."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +36,7 @@ class InstalledDomain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstalledVolume:
-    """A disk image that was made; `mode` is a word of `virt_ova.plan.plan.DiskMode`."""
+    """A disk image that was made; `mode` is a word of `virt_ova.plan.plan.DiskMode`, or `COPY`."""
 
     name: str
     path: str
@@ -61,6 +66,7 @@ class InstallResult:
         findings: of the package and of the plan.
         booted: what was seen of the machine that was started last; None when none was watched.
         boots: what was seen of each, in the order they were started.
+        guests: what was seen inside each machine that was looked into.
         elapsed_seconds: from opening the package to the end.
     """
 
@@ -72,6 +78,7 @@ class InstallResult:
     findings: tuple[Finding, ...]
     booted: BootReport | None
     boots: tuple[BootReport, ...] = ()
+    guests: tuple[Insight, ...] = ()
     elapsed_seconds: float
 
 
@@ -84,6 +91,11 @@ def installed_domain(domain: Domain, starts: Sequence[Start]) -> InstalledDomain
         start_command=domain.start_command,
         reach=domain.reach() if is_started and isinstance(domain, Reachable) else None,
     )
+
+
+def kept_copy(copy: Volume, original: InstalledVolume) -> InstalledVolume:
+    """The copy of an image that was made."""
+    return replace(original, name=copy.name, path=copy.path, mode=COPY)
 
 
 def installed_volume(volume: Volume, image: Image) -> InstalledVolume:

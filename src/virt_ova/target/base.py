@@ -290,6 +290,15 @@ class Trier(Protocol):
         """As `Target.define`, but to be tried and discarded before the real one is defined."""
 
 
+@runtime_checkable
+class FileKeeper(Protocol):
+    """What a target has besides when programs on this host may be able to open its images."""
+
+    @property
+    def keeps_files_here(self) -> bool:
+        """Whether `Volume.path` is a file on this host."""
+
+
 class Driver(Protocol):
     """Opens targets of some URI schemes; what an entry point names."""
 

@@ -102,6 +102,11 @@ class DirectoryTarget:
         """Nothing unexpected is ever done."""
         return ()
 
+    @property
+    def keeps_files_here(self) -> bool:
+        """Always."""
+        return True
+
     @cached_property
     def capabilities(self) -> HostCapabilities:
         """What QEMU on this host can do; as little as is sure when there is none."""

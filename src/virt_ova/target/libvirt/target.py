@@ -81,6 +81,11 @@ class LibvirtTarget:
         """What was done that the user may not expect."""
         return tuple(self._findings)
 
+    @property
+    def keeps_files_here(self) -> bool:
+        """Whether the daemon is on this host."""
+        return self._in_place
+
     @cached_property
     def capabilities(self) -> HostCapabilities:
         """See `virt_ova.target.base.Target.capabilities`."""

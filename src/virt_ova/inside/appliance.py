@@ -1,0 +1,136 @@
+"""libguestfs's appliance, by its shell ``guestfish``: a small machine that has a guest's disks, and reads them for us.
+
+Nothing of a guest is mounted or run on this host, and nothing is written to its disks. What the appliance says of them
+comes from a stranger; so each answer has a bound, and so has the time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from virt_ova.errors import ToolError
+from virt_ova.process import Running, find, started
+from virt_ova.text import printable
+
+PACKAGE: Final = "guestfish linux-image-amd64"
+"""Debian's packages: the shell, with all of libguestfs behind it, and a kernel for the appliance."""
+
+_PROGRAM: Final = "guestfish"
+_TIMEOUT_SECONDS: Final = 300
+_END_SECONDS: Final = 10
+_LONGEST_ANSWER: Final = 1 << 20
+_FETCHED: Final = "fetched"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9 ._+:@,=/-]+")
+"""What a path in a guest may have so that we ask for it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GuestImage:
+    """One of a guest's disks: a file on this host, and its format (``qcow2``, ``raw``), which is never guessed."""
+
+    path: str
+    image_format: str
+
+
+def check_guestfish() -> None:
+    """Refuse when it is not installed. Raises `ToolError` (``E_TOOL_MISSING``)."""
+    find(_PROGRAM, package=PACKAGE)
+
+
+def guestfs_environment(*, can_kvm: bool) -> Mapping[str, str]:
+    """How libguestfs is to start its appliance, as far as whoever runs us has not said."""
+    settings = {"LIBGUESTFS_BACKEND": "direct"}
+    if not can_kvm:
+        settings["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
+    return {name: value for name, value in settings.items() if name not in os.environ}
+
+
+@contextmanager
+def open_appliance(images: Sequence[GuestImage], *, can_kvm: bool) -> Iterator[Appliance]:
+    """The appliance with `images`, which it can only read.
+
+    Raises:
+        ToolError: guestfish is missing (``E_TOOL_MISSING``), or the appliance does not start (``E_TOOL_FAILED``).
+    """
+    drives = [word for image in images for word in (f"--format={image.image_format}", "-a", image.path)]
+    environment = guestfs_environment(can_kvm=can_kvm)
+    command = [_PROGRAM, "--ro", *drives]
+    with (
+        TemporaryDirectory(prefix="virt-ova-") as folder,
+        started(
+            command, package=PACKAGE, timeout_seconds=_TIMEOUT_SECONDS, cwd=Path(folder), environment=environment
+        ) as shell,
+    ):
+        try:
+            appliance = Appliance(shell, Path(folder))
+            appliance.run()
+            yield appliance
+        finally:
+            shell.finish(timeout_seconds=_END_SECONDS)  # killed, it would leave files of its own behind
+
+
+class Appliance:
+    """A running appliance. Questions that it cannot answer have an empty answer."""
+
+    def __init__(self, shell: Running, folder: Path) -> None:
+        """Talk with `shell`, which runs in `folder`; what is fetched goes there."""
+        self._shell, self._folder = shell, folder
+        self._mark = secrets.token_hex(16)
+
+    def run(self) -> None:
+        """Start it. Raises `ToolError`."""
+        self._say("run")
+
+    def ask(self, *words: str) -> str:
+        """The answer to a command of guestfish(1), without the line feed behind it. Raises `ToolError`."""
+        return self.ask_bytes(*words).decode(errors="replace").removesuffix("\n")
+
+    def lines(self, *words: str) -> list[str]:
+        """The lines of an answer. Raises `ToolError`."""
+        return self.ask(*words).splitlines()
+
+    def ask_bytes(self, *words: str) -> bytes:
+        """The answer, byte for byte. Raises `ToolError`."""
+        if not all(map(_PLAIN.fullmatch, words)):
+            return b""
+        command, *arguments = words
+        return self._say(" ".join((f"-{command}", *(f'"{argument}"' for argument in arguments))))
+
+    def is_file(self, path: str) -> bool:
+        """Whether the guest has the file `path`, perhaps by a link. Raises `ToolError`."""
+        return self.ask("is-file", path, "followsymlinks:true") == "true"
+
+    def read(self, path: str) -> bytes:
+        """What the file `path` of the guest begins with; empty when there is none. Raises `ToolError`."""
+        return self.ask_bytes("pread", path, str(_LONGEST_ANSWER // 2), "0") if self.is_file(path) else b""
+
+    def fetch(self, path: str, *, most_bytes: int) -> Path | None:
+        """The beginning of the file `path` of the guest, as a file here until the next call; None without one."""
+        fetched = self._folder / _FETCHED
+        fetched.unlink(missing_ok=True)
+        if _PLAIN.fullmatch(path):
+            self._say(f'-download-offset "{path}" {_FETCHED} 0 {most_bytes}')
+        return fetched if fetched.exists() else None
+
+    def _say(self, command: str) -> bytes:
+        """The answer to a line; an error is none, unless guestfish ends with it."""
+        end = f"{self._mark}\n".encode()
+        self._shell.write(f"{command}\necho {self._mark}\n")
+        answer = bytearray()
+        while not answer.endswith(end):
+            if not (chunk := self._shell.read()):
+                raise self._shell.failure()
+            answer += chunk
+            if len(answer) > _LONGEST_ANSWER:
+                raise ToolError(
+                    f"{printable(command)}: the answer has more than {_LONGEST_ANSWER} bytes", code="E_TOOL_FAILED"
+                )
+        return bytes(answer[: -len(end)])
