@@ -28,6 +28,8 @@ STDOUT_BYTES: Final = 16 << 20
 """Most bytes of stdout that are kept: the first ones."""
 
 _CHUNK_BYTES: Final = 65536
+_END_SECONDS: Final = 5
+"""How long a program may take to end that says nothing any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,10 +103,8 @@ class Running:
 
     def write(self, text: str) -> None:
         """Write to its standard input. Raises `ToolError` when it has ended."""
-        stdin = _required(self._process.stdin)
         try:
-            stdin.write(text.encode())
-            stdin.flush()
+            _required(self._process.stdin).write(text.encode())
         except BrokenPipeError as exc:
             raise self.failure() from exc
 
@@ -130,13 +130,15 @@ class Running:
             self._process.communicate(timeout=timeout_seconds)
 
     def failure(self) -> ToolError:
-        """The error for its having ended; waits for that."""
+        """The error for its having ended; for one that has closed its standard output."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
         self._process.kill()
-        _, stderr = self._process.communicate()
-        completed = Completed(
-            status=self._process.returncode, stdout=b"", stderr=_one_line((self._stderr + stderr)[-STDERR_BYTES:])
-        )
-        return _failure(self._name, completed)
+        stderr = _required(self._process.stderr)
+        os.set_blocking(stderr.fileno(), False)  # a program that it started may have it, too
+        self._stderr += stderr.read() or b""
+        said = _one_line(self._stderr[-STDERR_BYTES:])
+        return _failure(self._name, Completed(status=self._process.wait(), stdout=b"", stderr=said))
 
 
 @contextmanager
@@ -165,6 +167,7 @@ def started(
     name, command = os.path.basename(argv[0]), _command(argv, package, None)  # noqa: PTH119 - argv may be str
     with subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
         command,
+        bufsize=0,
         stdin=subprocess.PIPE if stdin is None else stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from virt_ova.errors import ToolError
-from virt_ova.process import STDERR_BYTES, STDOUT_BYTES, find, run
+from virt_ova.process import STDERR_BYTES, STDOUT_BYTES, find, run, started
 
 
 def test_output_is_captured_and_the_locale_is_fixed() -> None:
@@ -116,3 +116,41 @@ def _is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def test_a_program_is_talked_with() -> None:
+    with started(["cat"], package="coreutils", timeout_seconds=10) as running:
+        running.write("one\n")
+        assert running.read() == b"one\n"
+        running.write("two\n")
+        assert running.read() == b"two\n"
+        running.finish(timeout_seconds=10)
+
+
+def test_a_program_may_read_a_file_from_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one\ntwo\n")
+    with (tmp_path / "a").open("rb", buffering=0) as file:
+        file.seek(4)
+        with started(["cat"], package="coreutils", timeout_seconds=10, stdin=file) as running:
+            assert (running.read(), running.read()) == (b"two\n", b"")
+
+
+def test_a_program_that_ends_says_why() -> None:
+    with started(["sh", "-c", "echo no >&2; exit 3"], package="dash", timeout_seconds=10) as running:
+        assert running.read() == b""
+        failure = running.failure()
+        assert (failure.code, str(failure)) == ("E_TOOL_FAILED", "sh failed (3): no")
+        with pytest.raises(ToolError, match=r"^sh failed \(3\): no$"):
+            for _ in range(100):
+                running.write("anything\n")
+
+
+def test_a_program_that_says_nothing_is_not_waited_for_and_does_not_stay(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ToolError, match=r"^sh did not finish within 0\.2 s$"),
+        started(
+            ["sh", "-c", f"echo $$ >{tmp_path}/pid; echo a >&2; exec sleep 60"], package="dash", timeout_seconds=0.2
+        ) as running,
+    ):
+        running.read()
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()

@@ -20,7 +20,12 @@ from virt_ova.text import printable
 MAX_ERROR_CHARACTERS: Final = 4000
 """Of one message on stderr, whatever a package put into it."""
 
-_TOLD_UNASKED: Final = frozenset({"NETWORK_DEFAULT", "OPTION_DEFAULT", "CERT_SIGNER", "CERT_ANCHOR"})
+_TOLD_UNASKED: Final = frozenset(
+    {
+        *("NETWORK_DEFAULT", "OPTION_DEFAULT", "CERT_SIGNER", "CERT_ANCHOR"),
+        *("GUEST_SEEN", "GUEST_FITTED", "CONVERTED", "CONVERT_COPY"),
+    }
+)
 
 _TRUST: Final = {
     Trust.SIGNED_TRUSTED: "signed by someone who is trusted here",

@@ -68,7 +68,7 @@ def _unpacked(file: IO[bytes], magic: bytes) -> set[str]:
                 stream = _Stream(unpacker.read)
                 found = set(_modules(stream))
                 if not stream.archives:
-                    raise unpacker.failure()
+                    raise _damaged("what is packed in it is no archive") if stream.peek(1) else unpacker.failure()
                 return found
     raise _damaged(f"it goes on with {magic.hex()}, which is no known format")
 

@@ -14,7 +14,7 @@ from typing import Final
 from virt_ova.errors import ToolError
 from virt_ova.inside.appliance import Appliance
 from virt_ova.inside.initramfs import known_module, modules_in
-from virt_ova.plan.insight import Insight
+from virt_ova.plan.insight import STORAGE_DRIVERS, Insight
 from virt_ova.text import printable
 
 MAX_INITRAMFS_BYTES: Final = 512 << 20
@@ -64,7 +64,7 @@ def look_into_linux(appliance: Appliance, insight: Insight) -> Insight:
     return replace(
         insight,
         kernels=tuple(printable(kernel.version) for kernel in kernels),
-        boot_drivers=_common(kernel.boot_drivers for kernel in kernels),
+        boot_drivers=_common(kernel.boot_drivers & STORAGE_DRIVERS for kernel in kernels),
         drivers=_common(kernel.drivers for kernel in kernels),
     )
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 from virt_ova.errors import PlanError
 from virt_ova.ovf.envelope import Item, ResourceType
-from virt_ova.plan.board import Board
 from virt_ova.plan.circumstances import Circumstances
+from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.machine import Bus
 from virt_ova.plan.options import MachineStyle
 from virt_ova.text import quoted
@@ -146,7 +146,7 @@ def _scsi_home(item: Item, around: Circumstances) -> Home:
     for subtype in item.subtypes:
         if subtype in _SAME_CHIP:
             model, device = _SAME_CHIP[subtype]
-            home = Home(bus=Bus.SCSI, model=model, caution=_blindness(model, around.board))
+            home = Home(bus=Bus.SCSI, model=model, caution=_blindness(model, is_efi=around.board.is_efi))
             if not around.host.has_device(device):
                 obstacles.append(f"the host's emulator has no {device}")
             elif not home.caution or around.is_faithful:
@@ -158,9 +158,15 @@ def _scsi_home(item: Item, around: Circumstances) -> Home:
     return substitute(around, next(iter(obstacles), _unknown(item)))
 
 
-def _blindness(model: str, board: Board) -> str:
+def boots_from(home: Home, *, is_efi: bool, host: HostCapabilities) -> bool:
+    """Whether the host's emulator has the SCSI controller `home`, and the firmware can boot from it."""
+    has_it = any(model == home.model and host.has_device(device) for model, device in _SAME_CHIP.values())
+    return has_it and not _blindness(home.model, is_efi=is_efi)
+
+
+def _blindness(model: str, *, is_efi: bool) -> str:
     """Why the firmware cannot boot from `model`; empty when it can."""
-    if board.is_efi and model != VIRTIO_SCSI:
+    if is_efi and model != VIRTIO_SCSI:
         return f"EFI firmware has no driver for {model} and could not boot from it"
     return ""
 

@@ -16,7 +16,7 @@ STORAGE_DRIVERS: Final = frozenset(
 )
 NIC_DRIVERS: Final = frozenset({"virtio_net", "e1000", "e1000e", "vmxnet3", "pcnet32", "8139cp", "8139too"})
 DRIVERS: Final = STORAGE_DRIVERS | NIC_DRIVERS
-"""All that hardware of ours may need."""
+"""All that tells which hardware a guest can have here, or had elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class Insight:
         version: major and minor number.
         architecture: of its programs.
         kernels: versions of its kernels, the newest first; empty for Windows.
-        boot_drivers: of `DRIVERS`, those that each of the kernels has before there is a disk: built in, or in its
+        boot_drivers: of `STORAGE_DRIVERS`, those that each of the kernels has before there is a disk: built in, or in its
             initramfs; of Windows those that it starts with.
         drivers: of `DRIVERS`, all that each kernel has.
         named_disks: devices that it mounts by their names (``/dev/sda1``), so that these must stay.

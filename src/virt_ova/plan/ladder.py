@@ -30,11 +30,11 @@ class Rung:
 
 def ladder(machine: Machine) -> tuple[Rung, ...]:
     """`machine` as it is, then with its disks on SATA, IDE and virtio, as far as it can have them there."""
-    rungs = [Rung(disks_on=_place_of(machine), machine=machine)]
+    rungs = [Rung(disks_on=place_of(machine), machine=machine)]
     for bus in _BUSES:
         is_there = all(drive.bus is bus for drive in _disks(machine))
-        if not is_there and (moved := _moved(machine, bus)) is not None:
-            rungs.append(Rung(disks_on=bus, machine=moved))
+        if not is_there and (rung := moved(machine, bus)) is not None:
+            rungs.append(rung)
     return tuple(rungs)
 
 
@@ -48,22 +48,24 @@ def _disks(machine: Machine) -> list[Drive]:
     return [drive for drive in machine.drives if drive.kind is DriveKind.DISK]
 
 
-def _place_of(machine: Machine) -> str:
+def place_of(machine: Machine) -> str:
+    """Where the disks of `machine` are."""
     models = {(each.bus, each.index): each.model for each in machine.controllers}
     places = (f"{drive.bus} {models.get((drive.bus, drive.controller), '')}".rstrip() for drive in _disks(machine))
     return " and ".join(dict.fromkeys(places))
 
 
-def _moved(machine: Machine, bus: Bus) -> Machine | None:
-    """`machine` with all its disks on `bus`; None when they find no place there."""
+def moved(machine: Machine, bus: Bus, model: str = "") -> Rung | None:
+    """`machine` with all its disks on `bus`, on controllers of `model`; None when they find no place there."""
     if bus is Bus.IDE and "q35" in machine.chipset:
         return None
     others = [drive for drive in machine.drives if drive.kind is not DriveKind.DISK]
     used = {(drive.bus, drive.controller) for drive in others}
     kept = tuple(each for each in machine.controllers if each.bus not in _ORPHANED or (each.bus, each.index) in used)
-    if bus is not Bus.VIRTIO and not any(each.bus is bus for each in kept):
-        kept = (*kept, Controller(bus=bus))
-    places = _free_places(bus, kept, others)
+    if bus is not Bus.VIRTIO and not any((each.bus, each.model) == (bus, model) for each in kept):
+        index = max((each.index for each in kept if each.bus is bus), default=-1) + 1
+        kept = (*kept, Controller(bus=bus, index=index, model=model))
+    places = _free_places(Controller(bus=bus, model=model), kept, others)
     drives = []
     for drive in machine.drives:
         if drive.kind is DriveKind.DISK:
@@ -71,12 +73,15 @@ def _moved(machine: Machine, bus: Bus) -> Machine | None:
                 return None
             drive = replace(drive, bus=bus, controller=place[0], unit=place[1])  # noqa: PLW2901 - the same, elsewhere
         drives.append(drive)
-    return replace(machine, controllers=kept, drives=tuple(drives))
+    return Rung(disks_on=f"{bus} {model}".rstrip(), machine=replace(machine, controllers=kept, drives=tuple(drives)))
 
 
-def _free_places(bus: Bus, controllers: tuple[Controller, ...], drives: list[Drive]) -> Iterator[tuple[int, int]]:
-    """Controller and unit of each free place on `bus`."""
-    indexes = range(_VIRTIO_DISKS) if bus is Bus.VIRTIO else [each.index for each in controllers if each.bus is bus]
-    taken = {(drive.controller, drive.unit) for drive in drives if drive.bus is bus}
-    places = ((index, unit) for index in indexes for unit in range(units_of(bus, "")))
+def _free_places(
+    kind: Controller, controllers: tuple[Controller, ...], drives: list[Drive]
+) -> Iterator[tuple[int, int]]:
+    """Controller and unit of each free place on controllers of the bus and model of `kind`."""
+    alike = [each.index for each in controllers if (each.bus, each.model) == (kind.bus, kind.model)]
+    indexes = range(_VIRTIO_DISKS) if kind.bus is Bus.VIRTIO else alike
+    taken = {(drive.controller, drive.unit) for drive in drives if drive.bus is kind.bus}
+    places = ((index, unit) for index in indexes for unit in range(units_of(kind.bus, kind.model)))
     return (place for place in places if place not in taken)

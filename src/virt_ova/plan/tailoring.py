@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from virt_ova.findings import Finding, Severity
+from virt_ova.plan.controllers import VIRTIO_SCSI, Home, boots_from
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.insight import Insight
-from virt_ova.plan.ladder import Rung, ladder
-from virt_ova.plan.machine import Bus, DriveKind, Machine, Nic
+from virt_ova.plan.ladder import Rung, moved, place_of
+from virt_ova.plan.machine import Bus, DriveKind, FirmwareKind, Machine, Nic
 from virt_ova.plan.nics import has_model
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.text import quoted
@@ -32,6 +33,13 @@ _DISK_DRIVERS: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
     "scsi virtio-scsi": (frozenset({"virtio_pci", "virtio_scsi", "sd_mod"}),),
 }
 """What a guest needs to find a disk there: all drivers of one of these sets."""
+
+_VIRTIO: Final = (Home(bus=Bus.VIRTIO), Home(bus=Bus.SCSI, model=VIRTIO_SCSI))
+_OTHERS: Final = (
+    *(Home(bus=Bus.SATA), Home(bus=Bus.IDE)),
+    *(Home(bus=Bus.SCSI, model=model) for model in ("lsisas1068", "vmpvscsi")),
+)
+"""Where disks could be besides, best first."""
 
 _NAMES: Final[Mapping[Bus, tuple[str, ...]]] = {
     Bus.VIRTIO: ("/dev/vd",),
@@ -93,30 +101,33 @@ class _Fitting:
 
     def disks(self) -> Tailored:
         """The machine with its disks where the guest finds them."""
-        planned, *others = ladder(self.machine)
         if not any(drive.kind is DriveKind.DISK for drive in self.machine.drives):
             return Tailored(machine=self.machine)
+        planned = Rung(disks_on=place_of(self.machine), machine=self.machine)
         problem = self._disk_problem(planned)
-        if self.options.disk_bus is not None:
-            others = []
-        if not problem and self._prefers_virtio:
-            others = [rung for rung in others if rung.disks_on == Bus.VIRTIO and not self._disk_problem(rung)]
-        elif not problem:
-            others = []
-        elif self._prefers_virtio:
-            others.sort(key=lambda rung: rung.disks_on != Bus.VIRTIO)
+        others = () if self.options.disk_bus is not None else self._other_places(planned, is_needed=bool(problem))
         chosen = next((rung for rung in others if not self._disk_problem(rung)), planned)
         return Tailored(machine=chosen.machine, findings=tuple(self._disk_findings(planned, chosen, problem)))
 
+    def _other_places(self, planned: Rung, *, is_needed: bool) -> Iterator[Rung]:
+        """Where else the disks could be, best first: on virtio when that is preferred, anywhere when it is needed."""
+        virtio = _VIRTIO if self._prefers_virtio and planned.disks_on not in map(str, _VIRTIO) else ()
+        is_efi = self.machine.firmware.kind is FirmwareKind.EFI
+        for home in (*virtio, *(_OTHERS if is_needed else ())):
+            can_boot = home.bus is not Bus.SCSI or boots_from(home, is_efi=is_efi, host=self.host)
+            if can_boot and (rung := moved(self.machine, home.bus, home.model)) is not None:
+                yield rung
+
     def _disk_findings(self, planned: Rung, chosen: Rung, problem: str) -> Iterator[Finding]:
         name = quoted(self.machine.name)
-        if problem and chosen is planned:
-            yield _warning(f"{name} may not find its disk on {planned.disks_on}, where it is: {problem}")
-        elif problem:
-            yield _warning(f"{name} has its disk on {chosen.disks_on} instead of {planned.disks_on}: {problem}")
-        elif chosen is not planned:
-            reason = "the guest has the drivers when it starts"
-            yield _info(f"{name} has its disk on {chosen.disks_on} instead of {planned.disks_on}: {reason}")
+        changed = f"{name} has its disk on {chosen.disks_on} instead of {planned.disks_on}"
+        if chosen is planned:
+            if problem:
+                yield _warning(f"{name} may not find its disk on {planned.disks_on}, where it is: {problem}")
+        elif self._prefers_virtio and chosen.disks_on in map(str, _VIRTIO):
+            yield _info(f"{changed}: the guest has the drivers when it starts")
+        else:
+            yield _warning(f"{changed}: {problem}")
 
     def _disk_problem(self, rung: Rung) -> str:
         """Why the guest would not find its disk there; empty when nothing speaks against it."""
@@ -142,16 +153,15 @@ class _Fitting:
         if self.options.nic_model is not None:
             others = []
         name = f"network interface {number} of {quoted(self.machine.name)}"
-        if missing and not others:
-            return _FittedNic(nic=nic, finding=_warning(f"{name} is {nic.model}: the guest has no {missing}"))
-        if missing:
-            reason = f"the guest has no {missing}"
-            finding = _warning(f"{name} is {others[0]} instead of {nic.model}: {reason}")
-            return _FittedNic(nic=replace(nic, model=others[0]), finding=finding)
         if self._prefers_virtio and "virtio" in others and nic.model != "virtio":
             finding = _info(f"{name} is virtio instead of {nic.model}: the guest has the driver")
             return _FittedNic(nic=replace(nic, model="virtio"), finding=finding)
-        return _FittedNic(nic=nic)
+        if not missing:
+            return _FittedNic(nic=nic)
+        if not others:
+            return _FittedNic(nic=nic, finding=_warning(f"{name} is {nic.model}: the guest has no {missing}"))
+        finding = _warning(f"{name} is {others[0]} instead of {nic.model}: the guest has no {missing}")
+        return _FittedNic(nic=replace(nic, model=others[0]), finding=finding)
 
     def _nic_problem(self, model: str) -> str:
         """What driver the guest lacks for `model`; of Windows only virtio's are known."""

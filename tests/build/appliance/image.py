@@ -157,6 +157,12 @@ def _root_tree(spec: DiskSpec, parts: Parts, root: Path, cache: Path) -> Path:
         shutil.copy(_GUEST / name, root / "etc" / name)
     (root / "etc/passwd").write_text("root::0:0:root:/root:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
+    (root / "etc/fstab").write_text(f"LABEL={_LABEL} / ext4 defaults 0 1\n")
+    (root / "etc/os-release").write_text('ID=appliance\nPRETTY_NAME="virt-ova appliance"\n')
+    for listing in parts.kernel.glob("lib/modules/*/modules.builtin"):
+        folder = root / listing.parent.relative_to(parts.kernel)
+        folder.mkdir(parents=True)
+        shutil.copy(listing, folder)
     (root / "etc/issue").write_text("virt-ova appliance \\l\n\n")
     initramfs = build_initramfs(parts.kernel, busybox, _GUEST / "init", without=spec.without_drivers)
     (root / "boot/initrd.img").write_bytes(initramfs)

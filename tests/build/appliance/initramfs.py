@@ -36,15 +36,13 @@ def build_initramfs(kernel: Path, busybox: Path, init: Path, *, without: Collect
     drivers = _load_order([name for name in _DRIVERS if name not in without], _modules(kernel))
     archive = b"".join(
         (
-            *(_entry(name, stat.S_IFDIR | 0o755) for name in _FOLDERS),
-            _entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
-            _entry("init", stat.S_IFREG | 0o755, init.read_bytes()),
-            _entry("bin/busybox", stat.S_IFREG | 0o755, busybox.read_bytes()),
-            *(
-                _entry(f"drivers/{place:02}-{path.name}", stat.S_IFREG | 0o644, path.read_bytes())
-                for place, path in enumerate(drivers)
-            ),
-            _entry("TRAILER!!!", 0),
+            *(entry(name, stat.S_IFDIR | 0o755) for name in _FOLDERS),
+            entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
+            entry("init", stat.S_IFREG | 0o755, init.read_bytes()),
+            entry("bin/busybox", stat.S_IFREG | 0o755, busybox.read_bytes()),
+            *(entry(f"drivers/{path.name}", stat.S_IFREG | 0o644, path.read_bytes()) for path in drivers),
+            entry("drivers/order", stat.S_IFREG | 0o644, "".join(f"{path.name}\n" for path in drivers).encode()),
+            entry("TRAILER!!!", 0),
         )
     )
     return gzip.compress(archive, compresslevel=6, mtime=0)
@@ -73,7 +71,7 @@ def _needs(name: str, modules: dict[str, Path]) -> Iterator[str]:
     yield name
 
 
-def _entry(name: str, mode: int, content: bytes = b"", *, device: tuple[int, int] = (0, 0)) -> bytes:
+def entry(name: str, mode: int, content: bytes = b"", *, device: tuple[int, int] = (0, 0)) -> bytes:
     """One member: thirteen fields of eight hex digits, the name, the content, both padded to four bytes."""
     encoded = name.encode() + b"\0"
     fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(encoded), 0)
