@@ -1,6 +1,8 @@
-"""A Debian guest with cloud-init as Debian ships it, to see whether a guest understands what an install tells it.
+"""Debian guests as Debian ships them, made with debootstrap from the mirror that apt is set up for.
 
-Made with debootstrap from the mirror that apt is set up for, as root, in some minutes; kept in a cache.
+One has cloud-init, to see whether a guest understands what an install tells it. The other one has what a conversion
+needs, and an initramfs with the driver of one controller alone, as one that was made on VMware with ``MODULES=dep``: on
+any other it does not find its disk. Each is made as root, in some minutes, and kept in a cache.
 """
 
 from __future__ import annotations
@@ -9,20 +11,28 @@ import hashlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.build.appliance import image
 from tests.build.appliance.debian import fetch_parts
+from tests.build.appliance.package import pack_disk
+from tests.build.appliance.spec import ApplianceSpec, DiskSpec
 from tests.build.appliance.tools import run
 from virt_ova.units import MIB
 
 CAPACITY_MIB: Final = 2048
 
 _LABEL: Final = "appliance"
-_PACKAGES: Final = (
+_WITH_CLOUD_INIT: Final = (
     *("linux-image-amd64", "systemd-sysv", "udev", "kmod", "login", "passwd"),
     *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "cloud-init"),
+)
+_FOR_CONVERSION: Final = (
+    *("linux-image-amd64", "systemd-sysv", "udev", "kmod", "login", "passwd"),
+    *("initramfs-tools", "zstd", "grub2-common", "grub-pc-bin"),
 )
 _INSTALL: Final = "apt-get -q install -y --no-install-recommends"
 _GRUB: Final = f"""serial --unit=0 --speed=115200
@@ -43,34 +53,61 @@ _SMALL: Final = "path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\np
 
 
 def build_cloud_guest(cache: Path = image.DEFAULT_CACHE) -> Path:
-    """The guest's disk as a streamOptimized VMDK of `CAPACITY_MIB`.
+    """The disk of the one with cloud-init, as a streamOptimized VMDK of `CAPACITY_MIB`.
 
     Raises:
         RuntimeError: a program failed, or this is not root.
     """
-    vmdk = cache / f"cloud-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}.vmdk"
+    return _build("cloud", _WITH_CLOUD_INIT, cache)
+
+
+def build_strict_guest(output: Path, driver: str, cache: Path = image.DEFAULT_CACHE) -> Path:
+    """Write a package of the one that has no storage driver but `driver` to start with, and names lsilogic; its path.
+
+    Raises:
+        RuntimeError: a program failed, or this is not root.
+    """
+    vmdk = _build(f"strict-{driver}", _FOR_CONVERSION, cache, finish=partial(_trim_initramfs, driver))
+    disk = DiskSpec(capacity_mib=CAPACITY_MIB)
+    return pack_disk(output, ApplianceSpec(name="strict", controller="lsilogic", memory_mib=768, disk=disk), vmdk)
+
+
+def _build(name: str, packages: tuple[str, ...], cache: Path, *, finish: Callable[[Path], None] | None = None) -> Path:
+    """The disk of a guest with `packages`; `finish` is given the folder with its files."""
+    vmdk = cache / f"{name}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}.vmdk"
     if not vmdk.exists():
         (grub,) = fetch_parts("bios", cache).loaders
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            raw = _make_raw(_root_tree(Path(scratch, "root")), grub, Path(scratch))
-            image._compress(raw, Path(scratch, "disk.vmdk")).rename(vmdk)
+            tree = _root_tree(Path(scratch, "root"), packages)
+            if finish:
+                finish(tree)
+            image._compress(_make_raw(tree, grub, Path(scratch)), Path(scratch, "disk.vmdk")).rename(vmdk)
     return vmdk
 
 
-def _root_tree(root: Path) -> Path:
+def _root_tree(root: Path, packages: tuple[str, ...]) -> Path:
     """A folder with the files of the guest."""
     mirror = re.search(r"^ *500 (\S+/debian) bookworm/main", run("apt-cache", "policy"), re.MULTILINE)
     run("debootstrap", "--variant=minbase", "bookworm", root, mirror[1] if mirror else "http://deb.debian.org/debian")
     (root / "etc/dpkg/dpkg.cfg.d/small").write_text(_SMALL)
     for name in ("etc/resolv.conf", "etc/hosts"):
         shutil.copy(Path("/", name), root / name)
-    install = f"DEBIAN_FRONTEND=noninteractive {_INSTALL} {' '.join(_PACKAGES)} && apt-get clean"
+    install = f"DEBIAN_FRONTEND=noninteractive {_INSTALL} {' '.join(packages)} && apt-get clean"
     script = f"mount -t proc proc {root}/proc && chroot {root} sh -c '{install}'"
     run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script)
-    (root / "boot/grub").mkdir()
+    (root / "boot/grub").mkdir(exist_ok=True)
     for name, text in _FILES.items():
         (root / name).write_text(text)
     return root
+
+
+def _trim_initramfs(driver: str, root: Path) -> None:
+    """Leave no storage driver but `driver` in the initramfs."""
+    tools = root / "etc/initramfs-tools"
+    configuration = tools / "initramfs.conf"
+    configuration.write_text(configuration.read_text().replace("MODULES=most", "MODULES=list"))
+    (tools / "modules").write_text(f"{driver}\nsd_mod\next4\n")
+    run("chroot", root, "update-initramfs", "-u")
 
 
 def _make_raw(tree: Path, grub: Path, scratch: Path) -> Path:

@@ -141,8 +141,7 @@ def test_a_program_that_ends_says_why() -> None:
         failure = running.failure()
         assert (failure.code, str(failure)) == ("E_TOOL_FAILED", "sh failed (3): no")
         with pytest.raises(ToolError, match=r"^sh failed \(3\): no$"):
-            for _ in range(100):
-                running.write("anything\n")
+            running.write("anything\n")
 
 
 def test_a_program_that_says_nothing_is_not_waited_for_and_does_not_stay(tmp_path: Path) -> None:

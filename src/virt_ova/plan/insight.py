@@ -31,8 +31,8 @@ class Insight:
         version: major and minor number.
         architecture: of its programs.
         kernels: versions of its kernels, the newest first; empty for Windows.
-        boot_drivers: of `STORAGE_DRIVERS`, those that each of the kernels has before there is a disk: built in, or in its
-            initramfs; of Windows those that it starts with.
+        boot_drivers: of `STORAGE_DRIVERS`, those that each of the kernels has before there is a disk: built in, or in
+            its initramfs; of Windows those that it starts with.
         drivers: of `DRIVERS`, all that each kernel has.
         named_disks: devices that it mounts by their names (``/dev/sda1``), so that these must stay.
         obstacle: why the drivers are not known, as a sentence; empty when they are.

@@ -19,7 +19,12 @@ def build_appliance(output: Path, spec: ApplianceSpec, cache: Path = DEFAULT_CAC
     Raises:
         RuntimeError: the disk cannot be built (see `build_disk`).
     """
-    disk = build_disk(spec.disk, cache).read_bytes()
+    return pack_disk(output, spec, build_disk(spec.disk, cache))
+
+
+def pack_disk(output: Path, spec: ApplianceSpec, vmdk: Path) -> Path:
+    """Write the appliance with the boot disk `vmdk` as `output`, an OVA; returns `output`."""
+    disk = vmdk.read_bytes()
     disk_name, descriptor_name = f"{spec.name}-disk1.vmdk", f"{spec.name}.ovf"
     descriptor = write_descriptor(spec, disk_name=disk_name, disk_size_bytes=len(disk))
     files = {disk_name: disk} | ({spec.variables_name: spec.variables} if spec.variables else {})

@@ -91,17 +91,9 @@ def test_virtio_that_was_asked_for_gives_way_to_what_the_guest_has() -> None:
     tailored = tailor(box(Bus.VIRTIO), guest(AHCI, {"e1000"}), options=options, host=HOST)
     assert place_of(tailored.machine) == "sata"
     assert [nic.model for nic in tailored.machine.nics] == ["e1000-82545em"]
-    assert said(tailored) == [
-        (
-            "GUEST_LACKS",
-            "'box' has its disk on sata instead of virtio: the guest has no virtio_blk and virtio_pci when it starts",
-        ),
-        (
-            "GUEST_LACKS",
-            "network interface 1 of 'box' is e1000-82545em instead of virtio: "
-            "the guest has no virtio_net and virtio_pci",
-        ),
-    ]
+    disk = "'box' has its disk on sata instead of virtio: the guest has no virtio_blk and virtio_pci when it starts"
+    nic = "network interface 1 of 'box' is e1000-82545em instead of virtio: the guest has no virtio_net and virtio_pci"
+    assert said(tailored) == [("GUEST_LACKS", disk), ("GUEST_LACKS", nic)]
 
 
 def test_what_was_named_by_the_user_stays_with_a_warning() -> None:

@@ -1,0 +1,147 @@
+"""Real guests looked into, and converted, by the real programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.build.appliance import ApplianceSpec, DiskSpec, build_appliance
+from tests.build.cloudguest import build_strict_guest
+from tests.build.command import error_lines, json_of, virt_ova
+from tests.build.small import small_ova
+from virt_ova.plan.options import InstallOptions
+from virt_ova.stories.install import install
+from virt_ova.target.directory.domain import stop
+
+IDE_ALONE: Final = DiskSpec(
+    without_drivers=frozenset(
+        {"virtio_blk", "virtio_scsi", "virtio_net", "ahci", "e1000", "mptsas", "vmw_pvscsi", "mptspi", "nvme"}
+    )
+)
+
+
+def installed(ova: Path, folder: Path, *words: str) -> Any:  # noqa: ANN401 - JSON
+    """What ``install --json`` says."""
+    done = virt_ova("install", ova, "-c", f"dir:{folder}", "--json", *words, path=os.environ["PATH"])
+    assert done.returncode == 0, done.stdout
+    return json_of(done)
+
+
+def told(document: Any, prefix: str) -> list[tuple[str, str]]:  # noqa: ANN401 - JSON
+    """Code and message of the findings whose code begins with `prefix`."""
+    return [(each["code"], each["message"]) for each in document["findings"] if each["code"].startswith(prefix)]
+
+
+def script(folder: Path, name: str) -> str:
+    return (folder / name / "run").read_text()
+
+
+def test_a_guest_that_has_virtio_gets_it(tmp_path: Path) -> None:
+    ova = build_appliance(tmp_path / "a.ova", ApplianceSpec(name="able", controller="lsilogicsas"))
+    document = installed(ova, tmp_path / "m", "--inspect-guest")
+    (guest,) = document["guests"]
+    (kernel,) = guest.pop("kernels")
+    drivers, boot_drivers = guest.pop("drivers"), guest.pop("boot_drivers")
+    assert guest == {
+        "machine": "able",
+        "system": "virt-ova appliance",
+        "family": "linux",
+        "distro": "unknown",
+        "version": "",
+        "architecture": "x86_64",
+        "named_disks": [],
+        "obstacle": "",
+    }
+    assert {"virtio_blk", "virtio_pci", "mptsas", "sd_mod"} <= {*boot_drivers}
+    assert {"virtio_net", "e1000"} == {*drivers} & {"virtio_net", "e1000", "8139too"}
+    starts = f"'able' is virt-ova appliance, kernel {kernel}; it starts with {', '.join(boot_drivers)}"
+    why = "the guest has the drivers when it starts"
+    assert told(document, "GUEST_") == [
+        ("GUEST_SEEN", starts),
+        ("GUEST_FITTED", f"'able' has its disk on virtio instead of scsi lsisas1068: {why}"),
+        ("GUEST_FITTED", "network interface 1 of 'able' is virtio instead of e1000-82545em: the guest has the driver"),
+    ]
+    assert "-device virtio-blk-pci," in script(tmp_path / "m", "able")
+    assert "-device virtio-net-pci," in script(tmp_path / "m", "able")
+
+
+def test_a_guest_that_has_not_gets_what_it_has(tmp_path: Path) -> None:
+    ova = build_appliance(tmp_path / "a.ova", ApplianceSpec(name="ide", controller="AHCI", disk=IDE_ALONE))
+    document = installed(ova, tmp_path / "m", "--inspect-guest", "--machine", "virtio")
+    assert told(document, "GUEST_LACKS") == [
+        ("GUEST_LACKS", "'ide' has its disk on ide instead of virtio: the guest has no virtio_blk when it starts"),
+        (
+            "GUEST_LACKS",
+            "network interface 1 of 'ide' is e1000e instead of virtio: the guest has no virtio_net",
+        ),
+    ]
+    assert "-device ide-hd," in script(tmp_path / "m", "ide")
+    assert "-device e1000e," in script(tmp_path / "m", "ide")
+
+
+def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    ova = small_ova(tmp_path / "a.ova")
+    done = virt_ova("install", ova, "-c", f"dir:{tmp_path}/m", "--convert", path=os.environ["PATH"])
+    (error, hint) = (line for line in done.stderr.splitlines() if "error:" in line or "hint:" in line)
+    assert done.returncode == 1
+    assert error.startswith(
+        "virt-ova: error: 'vm' could not be converted: inspection could not detect the source guest"
+    )
+    assert error.endswith("No root device found in this operating system image. [E_CONVERT]")
+    assert hint.startswith("  hint: Install it without --convert")
+    assert "Copying vm-disk1.qcow2 to vm-disk1.before-conversion.qcow2" in done.stderr
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "program", "packages"),
+    [
+        ("--inspect-guest", "guestfish", "guestfish linux-image-amd64"),
+        ("--convert", "virt-v2v-in-place", "virt-v2v nbdkit linux-image-amd64"),
+    ],
+)
+def test_what_looks_inside_may_be_missing(tmp_path: Path, option: str, program: str, packages: str) -> None:
+    ova = small_ova(tmp_path / "a.ova")
+    for more in ((), ("--dry-run",)):
+        done = virt_ova("install", ova, "-c", f"dir:{tmp_path}/m", option, *more)
+        message = f"the program {program} is not installed"
+        assert done.stderr == error_lines("E_TOOL_MISSING", message, f"Install it: apt install {packages}")
+        assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.timeout(3600)
+def test_a_debian_made_for_one_controller_is_converted_and_boots(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--long"):
+        pytest.skip("takes minutes: --long")
+    ova = build_strict_guest(tmp_path / "a.ova", "mptsas")
+    options = InstallOptions(convert=True, start=True, wait_boot_seconds=300, virt_type="qemu")
+    try:
+        result = install(ova, f"dir:{tmp_path}/m", options=options)
+    finally:
+        stop(tmp_path / "m" / "strict")
+    codes = [finding.code for finding in result.findings]
+    assert [code for code in codes if code.startswith(("CONVERT", "GUEST"))] == [
+        *("CONVERTED", "GUEST_SEEN", "GUEST_FITTED", "GUEST_FITTED", "CONVERT_COPY")
+    ]
+    assert result.booted is not None
+    assert result.booted.state in {"login", "agent", "network"}
+    assert "-device virtio-blk-pci," in script(tmp_path / "m", "strict")
+    assert not list((tmp_path / "m").rglob("*.before-conversion.qcow2"))
+    assert "virtio_blk" in result.guests[0].boot_drivers
+
+
+@pytest.mark.timeout(900)
+def test_what_holds_no_system_is_installed_as_planned(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--long"):
+        pytest.skip("starts libguestfs once more: --long")
+    document = installed(small_ova(tmp_path / "a.ova"), tmp_path / "m", "--inspect-guest")
+    message = "no operating system was found on the disks, expected one"
+    assert told(document, "GUEST_") == [
+        ("GUEST_UNSEEN", f"'vm' could not be looked into, and its hardware is as planned: {message}")
+    ]
+    assert document["guests"] == []
+    assert subprocess.run(["pgrep", "-f", "guestfish --ro"], check=False).returncode == 1
