@@ -134,11 +134,17 @@ class Running:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
         self._process.kill()
-        stderr = _required(self._process.stderr)
-        os.set_blocking(stderr.fileno(), False)  # a program that it started may have it, too
-        self._stderr += stderr.read() or b""
-        said = _one_line(self._stderr[-STDERR_BYTES:])
+        said = self.complaints()
         return _failure(self._name, Completed(status=self._process.wait(), stdout=b"", stderr=said))
+
+    def complaints(self) -> str:
+        """The end of what it has complained about so far, as in `Completed`."""
+        stderr = _required(self._process.stderr)
+        os.set_blocking(stderr.fileno(), False)  # whatever it started may have it open for long
+        with suppress(BlockingIOError):
+            while chunk := os.read(stderr.fileno(), _CHUNK_BYTES):
+                self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
+        return _one_line(self._stderr)
 
 
 @contextmanager

@@ -104,6 +104,10 @@ class Appliance:
         command, *arguments = words
         return self._say(" ".join((f"-{command}", *(f'"{argument}"' for argument in arguments))))
 
+    def complaints(self) -> str:
+        """What guestfish has complained about so far, on one line."""
+        return self._shell.complaints()
+
     def is_file(self, path: str) -> bool:
         """Whether the guest has the file `path`, perhaps by a link. Raises `ToolError`."""
         return self.ask("is-file", path, "followsymlinks:true") == "true"

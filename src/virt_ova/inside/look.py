@@ -27,7 +27,8 @@ def look_inside(images: Sequence[GuestImage], *, can_kvm: bool) -> Insight:
         roots = appliance.lines("inspect-os")
         if len(roots) != 1:
             found = f"{len(roots)} operating systems were" if roots else "no operating system was"
-            raise ToolError(f"{found} found on the disks, expected one", code="E_NO_GUEST")
+            reason = f" ({said})" if (said := appliance.complaints()) else ""
+            raise ToolError(f"{found} found on the disks, expected one{reason}", code="E_NO_GUEST")
         _mount(appliance, roots[0])
         insight = _recognise(appliance, roots[0])
         match insight.family:
