@@ -56,6 +56,7 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     check: bool = True,
+    tidy_seconds: float = 0,
 ) -> Completed:
     """Run a program to its end.
 
@@ -67,6 +68,7 @@ def run(
         cwd: where it runs; here when None.
         environment: variables that it has besides ours.
         check: whether a status other than 0 is an error.
+        tidy_seconds: before it is killed it is asked to end, and has so long for it.
 
     Raises:
         ToolError: it is missing (``E_TOOL_MISSING``), or failed or took too long (``E_TOOL_FAILED``).
@@ -86,11 +88,22 @@ def run(
         except TimeoutError as exc:
             raise _overdue(name, timeout_seconds) from exc
         finally:
-            process.kill()
+            _end(process, tidy_seconds)
     completed = Completed(status=status, stdout=stdout, stderr=_one_line(stderr))
     if check and status != 0:
         raise _failure(name, completed)
     return completed
+
+
+def _end(process: subprocess.Popen[bytes], tidy_seconds: float) -> None:
+    try:
+        if tidy_seconds and process.poll() is None:
+            process.terminate()
+            process.wait(tidy_seconds)
+    except subprocess.TimeoutExpired:
+        return
+    finally:
+        process.kill()
 
 
 class Running:

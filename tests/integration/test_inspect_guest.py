@@ -140,9 +140,9 @@ def test_of_a_windows_the_registry_tells(tmp_path: Path, pytestconfig: pytest.Co
     if not pytestconfig.getoption("--long"):
         pytest.skip("starts libguestfs twice more: --long")
     can_kvm = kvm_runs(EMULATOR)
-    environment = {**os.environ, **guestfs_environment(can_kvm=can_kvm)}
     services = {"viostor": 0, "netkvm": 3, "storahci": 0, "LSI_SAS": 3}
-    disk = build_windows(tmp_path / "windows.raw", services, environment)
+    with guestfs_environment(can_kvm=can_kvm) as variables:
+        disk = build_windows(tmp_path / "windows.raw", services, {**os.environ, **variables})
     insight = look_inside([GuestImage(path=str(disk), image_format="raw")], can_kvm=can_kvm)
     assert insight == Insight(
         system="Windows Server 2019 Standard",

@@ -153,3 +153,18 @@ def test_a_program_that_says_nothing_is_not_waited_for_and_does_not_stay(tmp_pat
     ):
         running.read()
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+@pytest.mark.parametrize(("tidy_seconds", "tidied"), [(0, False), (10, True)])
+def test_a_program_may_have_time_to_tidy_up(tmp_path: Path, tidy_seconds: float, *, tidied: bool) -> None:
+    script = "trap 'touch tidied; exit' TERM; while :; do sleep 0.05; done"
+    with pytest.raises(ToolError, match=r"^sh did not finish within 0\.3 s$"):
+        run(["sh", "-c", script], package="dash", timeout_seconds=0.3, cwd=tmp_path, tidy_seconds=tidy_seconds)
+    assert (tmp_path / "tidied").exists() is tidied
+
+
+def test_a_program_that_does_not_tidy_up_in_time_is_killed(tmp_path: Path) -> None:
+    script = "trap '' TERM; echo $$ >pid; while :; do sleep 0.05; done"
+    with pytest.raises(ToolError, match=r"^sh did not finish within 0\.3 s$"):
+        run(["sh", "-c", script], package="dash", timeout_seconds=0.3, cwd=tmp_path, tidy_seconds=0.2)
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()

@@ -45,12 +45,20 @@ def check_guestfish() -> None:
     find(_PROGRAM, package=PACKAGE)
 
 
-def guestfs_environment(*, can_kvm: bool) -> Mapping[str, str]:
-    """How libguestfs is to start its appliance, as far as whoever runs us has not said."""
-    settings = {"LIBGUESTFS_BACKEND": "direct"}
+@contextmanager
+def guestfs_environment(*, can_kvm: bool) -> Iterator[Mapping[str, str]]:
+    """Variables for a program that uses libguestfs; what it does not tidy up, because it was killed, goes at the end.
+
+    How the appliance is started is for whoever runs us to say. It is built once, and kept where libguestfs keeps it.
+    """
+    settings = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.environ.get("TMPDIR") or "/var/tmp"}  # noqa: S108 - libguestfs's own
     if not can_kvm:
         settings["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
-    return {name: value for name, value in settings.items() if name not in os.environ}
+    with TemporaryDirectory(prefix="virt-ova-", ignore_cleanup_errors=True) as folder:
+        yield {
+            **{name: value for name, value in settings.items() if name not in os.environ},
+            **dict.fromkeys(("TMPDIR", "LIBGUESTFS_TMPDIR", "XDG_RUNTIME_DIR"), folder),
+        }
 
 
 @contextmanager
@@ -61,20 +69,18 @@ def open_appliance(images: Sequence[GuestImage], *, can_kvm: bool) -> Iterator[A
         ToolError: guestfish is missing (``E_TOOL_MISSING``), or the appliance does not start (``E_TOOL_FAILED``).
     """
     drives = [word for image in images for word in (f"--format={image.image_format}", "-a", image.path)]
-    environment = guestfs_environment(can_kvm=can_kvm)
     command = [_PROGRAM, "--ro", *drives]
-    with (
-        TemporaryDirectory(prefix="virt-ova-") as folder,
-        started(
-            command, package=PACKAGE, timeout_seconds=_TIMEOUT_SECONDS, cwd=Path(folder), environment=environment
-        ) as shell,
-    ):
-        try:
-            appliance = Appliance(shell, Path(folder))
-            appliance.run()
-            yield appliance
-        finally:
-            shell.finish(timeout_seconds=_END_SECONDS)  # killed, it would leave files of its own behind
+    with guestfs_environment(can_kvm=can_kvm) as environment:
+        folder = Path(environment["TMPDIR"])
+        with started(
+            command, package=PACKAGE, timeout_seconds=_TIMEOUT_SECONDS, cwd=folder, environment=environment
+        ) as shell:
+            try:
+                appliance = Appliance(shell, folder)
+                appliance.run()
+                yield appliance
+            finally:
+                shell.finish(timeout_seconds=_END_SECONDS)
 
 
 class Appliance:

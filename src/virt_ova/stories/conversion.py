@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from virt_ova.disk.duplicate import duplicate
@@ -41,6 +40,7 @@ PACKAGES: Final = "virt-v2v nbdkit linux-image-amd64"
 """Debian's, with what it needs to read libvirt's XML, and a kernel for libguestfs's appliance."""
 
 _TIMEOUT_SECONDS: Final = 4 * 60 * 60
+_TIDY_SECONDS: Final = 10
 _REPORTING: Final = "; If reporting bugs"
 _ERROR: Final = f"{PROGRAM}: error: "
 _CAME_UP: Final = frozenset({"login", "agent", "network"})
@@ -193,14 +193,18 @@ def _convert(
         name: VolumeSource(image_format=transfers[name].image_format, path=volume.path)
         for name, volume in volumes.items()
     }
-    with TemporaryDirectory(prefix="virt-ova-") as folder:
-        description = Path(folder, "domain.xml")
+    with guestfs_environment(can_kvm="kvm" in host.virt_types) as environment:
+        description = Path(environment["TMPDIR"], "domain.xml")
         description.write_text(domain_xml(machine, sources=sources))
         command = [PROGRAM, "--root", "single", "-i", "libvirtxml", str(description)]
-        environment = guestfs_environment(can_kvm="kvm" in host.virt_types)
         try:
             done = run(
-                command, package=PACKAGES, timeout_seconds=_TIMEOUT_SECONDS, environment=environment, check=False
+                command,
+                package=PACKAGES,
+                timeout_seconds=_TIMEOUT_SECONDS,
+                environment=environment,
+                check=False,
+                tidy_seconds=_TIDY_SECONDS,
             )
         except ToolError as exc:
             raise _failed(machine, exc.message) from exc
