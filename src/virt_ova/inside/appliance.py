@@ -126,7 +126,7 @@ class Appliance:
         """The beginning of the file `path` of the guest, as a file here until the next call; None without one."""
         fetched = self._folder / _FETCHED
         fetched.unlink(missing_ok=True)
-        if _PLAIN.fullmatch(path):
+        if self.is_file(path):
             self._say(f'-download-offset "{path}" {_FETCHED} 0 {most_bytes}')
         return fetched if fetched.exists() else None
 

@@ -22,7 +22,7 @@ MAX_INITRAMFS_BYTES: Final = 512 << 20
 
 _MAX_LIST_BYTES: Final = 8 << 20
 _MOST_KERNELS: Final = 4
-_KERNEL: Final = re.compile(r"(?:vmlinuz|vmlinux|bzImage|kernel)(?:-(?P<version>[A-Za-z0-9._+~-]+))?")
+_KERNEL: Final = re.compile(r"(?:vmlinuz|vmlinux|bzImage|kernel)(?:-(?P<version>[A-Za-z0-9._+-]+))?")
 _OTHER_PURPOSE: Final = re.compile(r"rescue|kdump|recovery")
 _INITRAMFS: Final = (*("initrd.img{}", "initramfs{}.img", "initrd{}", "initrd{}.img", "initramfs{}", "initrd{}.gz"),)
 """Names of what belongs to a kernel with ``-VERSION`` behind its name."""

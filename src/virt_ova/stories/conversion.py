@@ -131,11 +131,11 @@ def convert_all(
     return Conversion(copies=tuple(copies), findings=tuple(findings))
 
 
-def let_go(conversion: Conversion, boots: Sequence[BootReport], *, target: Target, journal: Journal) -> Conversion:
+def let_go(copies: Sequence[Copy], boots: Sequence[BootReport], *, target: Target, journal: Journal) -> Conversion:
     """Remove the copies of machines that came up; those that stay, and what is to be said of all."""
     proved = {boot.machine: boot.state for boot in boots if boot.state in _CAME_UP}
     kept, findings = list[Copy](), list[Finding]()
-    for copy in conversion.copies:
+    for copy in copies:
         name, state = quoted(copy.volume.name), proved.get(copy.machine)
         if state and _is_removed(copy.volume, journal):
             message = f"{name}, the image before it was converted, was removed: {quoted(copy.machine)} came to {state}"

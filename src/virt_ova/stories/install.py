@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from virt_ova.disk.base import Sink
@@ -19,6 +19,7 @@ from virt_ova.errors import DiskError, TargetError
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package, PackageSource, open_package
 from virt_ova.plan.inputs import Backing
+from virt_ova.plan.insight import Insight
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.nics import made_networks
 from virt_ova.plan.options import InstallOptions, MachineStyle
@@ -27,10 +28,10 @@ from virt_ova.plan.strict import check_strict
 from virt_ova.plan.variables import check_variables
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.agreement import check_agreed
-from virt_ova.stories.conversion import Conversion, check_conversion, convert_all, let_go, with_room_for_copies
+from virt_ova.stories.conversion import Copy, check_conversion, convert_all, let_go, with_room_for_copies
 from virt_ova.stories.delivery import Image, Scrutiny
 from virt_ova.stories.environment import EnvironmentDiscs
-from virt_ova.stories.fallback import Settled, check_fallback, settle
+from virt_ova.stories.fallback import check_fallback, settle
 from virt_ova.stories.imports import PackageImport
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.logbook import Completed, Heading, Logbook
@@ -48,7 +49,7 @@ from virt_ova.stories.result import (
 from virt_ova.stories.resume import Earlier, package_digest, take_up
 from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
-from virt_ova.stories.tailoring import Fitted, check_inspection, fit_machines
+from virt_ova.stories.tailoring import check_inspection, fit_machines
 from virt_ova.target.base import Domain, HostExpander, Linker, Network, NetworkMaker, Target, Volume
 from virt_ova.target.importing import Ask, Importer
 from virt_ova.target.record import Resumable
@@ -135,6 +136,23 @@ def _run(
     return PackageImport(package, connection, plan or fresh, fresh=fresh, options=options, monitor=monitor)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ready:
+    """Machines that are ready to be defined, and what was seen and done on the way.
+
+    Attributes:
+        machines: in the order of the plan.
+        copies: of images as they were before a conversion.
+        insights: what was seen inside.
+        findings: what is to be said of it.
+    """
+
+    machines: Sequence[Machine]
+    copies: Sequence[Copy]
+    insights: tuple[Insight, ...]
+    findings: tuple[Finding, ...]
+
+
 class _Install:
     """One run of `install`."""
 
@@ -200,24 +218,18 @@ class _Install:
             networks = self._make_networks(journal)
             delivery = self._supply.fill(create, done)
             images = {**self._earlier.images, **delivery.images, **self._discs.fill(create)}
-            conversion = self._convert(journal, volumes)
-            fitted = self._fit(volumes)
-            settled = self._settle(journal, fitted.machines, volumes)
-            machines = [each.machine for each in settled]
-            domains = self._define(journal, machines, volumes)
-            told = (*delivery.findings, *conversion.findings, *fitted.findings, *_findings_of(settled))
-            told += self._earlier.findings
+            ready = self._make_ready(journal, volumes)
+            domains = self._define(journal, ready.machines, volumes)
+            told = (*delivery.findings, *ready.findings, *self._earlier.findings)
             check_strict((*delivery.package.findings, *self._target.findings, *told), is_strict=self._options.strict)
             if logbook:
                 logbook.note_defined()
-            starts = self._start(machines, domains)
+            starts = self._start(ready.machines, domains)
             installed = tuple(installed_domain(each, starts) for each in domains)
-            kept = let_go(conversion, reports_of(starts), target=self._target, journal=journal)
+            kept = let_go(ready.copies, reports_of(starts), target=self._target, journal=journal)
             journal.keep()
         boots = () if self._options.wait_boot_seconds is None else reports_of(starts)
-        made = {
-            transfer.id: installed_volume(volumes[transfer.id], images[transfer.id]) for transfer in self.plan.transfers
-        }
+        made = {each.id: installed_volume(volumes[each.id], images[each.id]) for each in self.plan.transfers}
         return InstallResult(
             domains=installed,
             networks=tuple(InstalledNetwork(name=each.name, uuid=each.uuid) for each in networks),
@@ -227,7 +239,7 @@ class _Install:
             findings=(*delivery.package.findings, *self.plan.findings, *self._target.findings, *told, *kept.findings),
             booted=boots[-1] if boots else None,
             boots=boots,
-            guests=fitted.insights,
+            guests=ready.insights,
             elapsed_seconds=round(time.monotonic() - started, 3),
         )
 
@@ -301,28 +313,20 @@ class _Install:
             )
         return self._target
 
-    def _convert(self, journal: Journal, volumes: Mapping[str, Volume]) -> Conversion:
-        return convert_all(
-            self.plan,
-            self._target,
-            volumes=volumes,
-            options=self._options,
-            journal=journal,
-            monitor=self._monitor,
+    def _make_ready(self, journal: Journal, volumes: Mapping[str, Volume]) -> _Ready:
+        """The machines as they are to be defined, for guests that are as they are to be started."""
+        plan, options, monitor = self.plan, self._options, self._monitor
+        conversion = convert_all(plan, self._target, volumes=volumes, options=options, journal=journal, monitor=monitor)
+        fitted = fit_machines(plan, volumes, options=options, host=self._target.capabilities, monitor=monitor)
+        settled = settle(
+            fitted.machines, self._target, volumes=volumes, options=options, journal=journal, monitor=monitor
         )
-
-    def _fit(self, volumes: Mapping[str, Volume]) -> Fitted:
-        host = self._target.capabilities
-        return fit_machines(self.plan, volumes, options=self._options, host=host, monitor=self._monitor)
-
-    def _settle(self, journal: Journal, machines: Sequence[Machine], volumes: Mapping[str, Volume]) -> list[Settled]:
-        return settle(
-            machines,
-            self._target,
-            volumes=volumes,
-            options=self._options,
-            journal=journal,
-            monitor=self._monitor,
+        fallbacks = (each.finding for each in settled if each.finding)
+        return _Ready(
+            machines=[each.machine for each in settled],
+            copies=conversion.copies,
+            insights=fitted.insights,
+            findings=(*conversion.findings, *fitted.findings, *fallbacks),
         )
 
     def _define(self, journal: Journal, machines: Sequence[Machine], volumes: Mapping[str, Volume]) -> list[Domain]:
@@ -357,7 +361,3 @@ class _Install:
                 hint="Use networks that are there: --network 'OVF NAME=TARGET'.",
             )
         return self._target
-
-
-def _findings_of(settled: Iterable[Settled]) -> Iterator[Finding]:
-    return (each.finding for each in settled if each.finding)

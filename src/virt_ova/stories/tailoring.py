@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from virt_ova.errors import TargetError, ToolError
 from virt_ova.findings import Finding, Severity
@@ -21,7 +22,10 @@ from virt_ova.plan.tailoring import tailor
 from virt_ova.progress import Monitor
 from virt_ova.target.base import FileKeeper, Target, Volume
 from virt_ova.target.importing import Importer
-from virt_ova.text import quoted
+from virt_ova.text import printable, quoted
+
+_LONGEST: Final = 500
+"""Most characters of what libguestfs complains about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,5 +115,6 @@ def _seen(insight: Insight) -> Iterator[Finding]:
 
 
 def _unseen(machine: Machine, error: ToolError) -> Finding:
-    message = f"{quoted(machine.name)} could not be looked into, and its hardware is as planned: {error}"
+    reason = printable(str(error), limit=_LONGEST)
+    message = f"{quoted(machine.name)} could not be looked into, and its hardware is as planned: {reason}"
     return Finding(code="GUEST_UNSEEN", severity=Severity.WARNING, message=message)

@@ -89,12 +89,8 @@ def let_go_after(image: Image, boots: Sequence[BootReport], uri: str = "dir:/m")
     target: Any = SimpleNamespace(uri=uri)
     journal = Journal(SilentMonitor())
     volume: Any = journal.make("volume", lambda: image)
-    kept = let_go(
-        Conversion(copies=(Copy(machine="box", transfer="disk1", volume=volume),)),
-        boots,
-        target=target,
-        journal=journal,
-    )
+    copy = Copy(machine="box", transfer="disk1", volume=volume)
+    kept = let_go([copy], boots, target=target, journal=journal)
     (finding,) = kept.findings
     assert finding.code == "CONVERT_COPY"
     return kept, finding.message
