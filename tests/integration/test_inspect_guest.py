@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,6 @@ def test_what_holds_no_system_is_installed_as_planned(tmp_path: Path, pytestconf
         "no operating system was found on the disks, expected one"
     )
     assert document["guests"] == []
-    assert subprocess.run(["pgrep", "-f", "guestfish --ro"], check=False).returncode == 1
 
 
 @pytest.mark.timeout(900)
