@@ -67,7 +67,7 @@ def build_strict_guest(output: Path, driver: str, cache: Path = image.DEFAULT_CA
     Raises:
         RuntimeError: a program failed, or this is not root.
     """
-    vmdk = _build(f"strict-{driver}", _FOR_CONVERSION, cache, finish=partial(_trim_initramfs, driver))
+    vmdk = _build(f"strict-{driver}", _FOR_CONVERSION, cache, finish=partial(_make_strict, driver))
     disk = DiskSpec(capacity_mib=CAPACITY_MIB)
     return pack_disk(output, ApplianceSpec(name="strict", controller="lsilogic", memory_mib=768, disk=disk), vmdk)
 
@@ -101,8 +101,11 @@ def _root_tree(root: Path, packages: tuple[str, ...]) -> Path:
     return root
 
 
-def _trim_initramfs(driver: str, root: Path) -> None:
-    """Leave no storage driver but `driver` in the initramfs."""
+def _make_strict(driver: str, root: Path) -> None:
+    """Leave no storage driver but `driver` in the initramfs; what virt-v2v adds shall not speak into the login."""
+    settings = root / "etc/systemd/system/guestfs-firstboot.service.d"
+    settings.mkdir()
+    (settings / "quiet.conf").write_text("[Service]\nStandardOutput=null\nStandardError=null\n")
     tools = root / "etc/initramfs-tools"
     configuration = tools / "initramfs.conf"
     configuration.write_text(configuration.read_text().replace("MODULES=most", "MODULES=list"))

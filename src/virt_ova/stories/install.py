@@ -16,6 +16,7 @@ from functools import partial
 
 from virt_ova.disk.base import Sink
 from virt_ova.errors import DiskError, TargetError
+from virt_ova.findings import Finding
 from virt_ova.interrupt import held_back
 from virt_ova.package.package import Package, PackageSource, open_package
 from virt_ova.plan.inputs import Backing
