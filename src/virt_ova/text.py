@@ -12,8 +12,9 @@ import unicodedata
 LIMIT = 200
 """Most characters of package text shown at once."""
 
-_PASSWORD = re.compile(r"(://[^/?#:@]*):(?!\d*(?:[/?#]|$)).*@")
-"""Up to the last ``@``, for a password may hold anything; digits alone are a port."""
+_PASSWORD = re.compile(r"(://(?!(?:[^/?#:]*@)?\[[0-9a-f:.]*\])[^/?#:]*):(?!\d*(?:[/?#]|$)).*@", re.IGNORECASE)
+"""Up to the last ``@``, for a password may hold anything, and users of a vCenter are ``jo@vsphere.local``; digits alone
+are a port, and colons in brackets an IPv6 address."""
 
 _SECRET_PARAMETER = re.compile(r"[^=]*(?:password|passwd|secret|token)", re.IGNORECASE)
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

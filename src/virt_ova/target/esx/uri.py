@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from virt_ova.errors import TargetError
-from virt_ova.text import printable, quoted, without_secrets
+from virt_ova.text import quoted, without_secrets
 
 VCENTER: Final = "vpx"
 
@@ -79,8 +79,8 @@ def parse_address(uri: str) -> Address:
     try:
         parts = urlsplit(uri)
         port, host = parts.port, parts.hostname
-    except ValueError as exc:
-        raise _bad(shown, printable(str(exc)), "a host, and perhaps a port") from exc
+    except ValueError:  # whose text may be a part of a password
+        raise _bad(shown, "no host and port that can be read", "a host, and perhaps a port") from None
     if parts.password is not None:
         raise _bad(shown, "a password", "none, because everyone on this host can read it")
     if not host:

@@ -60,7 +60,7 @@ def test_parameters_of_libvirt_that_mean_nothing_here_are_taken() -> None:
             "no_verify or thumbprint or folder or resource_pool or authfile",
         ),
         ("esx://h/?thumbprint=12", "the thumbprint '12'", "the SHA-256 or SHA-1 of a certificate, in hex"),
-        ("esx://h:99999/", "Port out of range 0-65535", "a host, and perhaps a port"),
+        ("esx://h:99999/", "no host and port that can be read", "a host, and perhaps a port"),
     ],
 )
 def test_what_makes_no_sense(uri: str, found: str, expected: str) -> None:
@@ -70,9 +70,19 @@ def test_what_makes_no_sense(uri: str, found: str, expected: str) -> None:
     assert caught.value.message == f"'{uri}' cannot be used: found {found}, expected {expected}"
 
 
-def test_a_password_has_no_place_in_it_and_is_not_shown() -> None:
+@pytest.mark.parametrize("user", ["root", "jo@vsphere.local"])
+def test_a_password_has_no_place_in_it_and_is_not_shown(user: str) -> None:
     with pytest.raises(TargetError) as caught:
-        parse_address("esx://root:hunter2@h/")
+        parse_address(f"esx://{user}:hunter2@h/")
     assert caught.value.message == (
-        "'esx://root@h/' cannot be used: found a password, expected none, because everyone on this host can read it"
+        f"'esx://{user}@h/' cannot be used: found a password, expected none, because everyone on this host can read it"
     )
+
+
+@pytest.mark.parametrize("password", ["hun/ter2", "hun[ter2", "hun\u2100ter2"])
+def test_a_password_that_spoils_the_uri_is_not_shown(password: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        parse_address(f"esx://root:{password}@h/")
+    assert caught.value.code == "E_URI"
+    assert "hun" not in caught.value.message
+    assert caught.value.__cause__ is None
