@@ -312,7 +312,10 @@ def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(virt_ova.RollbackError) as caught:
             virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
         assert "undoing it left: machine web (removing 'web' failed: " in caught.value.message
-        assert caught.value.hint == "Run 'virt-ova recover' to try again, or remove what is left by hand."
+        assert caught.value.hint == (
+            "Run 'virt-ova recover' to try again, or remove what is left by hand: "
+            "Look at the tasks and events of the host or vCenter."
+        )
         assert machines(esx) == sorted([*before, "web"])
         (journal,) = (state_home / "virt-ova").iterdir()
         journal.unlink()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any, Final
-from xml.parsers.expat import ExpatError
 
 from pyVmomi import vim, vmodl
 
@@ -15,10 +14,15 @@ from virt_ova.errors import SpaceError, TargetError
 from virt_ova.target.esx.tls import ThumbprintError
 from virt_ova.text import printable
 
-BROKEN_LINE: Final = (OSError, HTTPException, ExpatError)
+BROKEN_LINE: Final = (OSError, HTTPException)
 """What is raised when the other end cannot be reached, goes away, or does not speak the protocol."""
 
 _LIMIT: Final = 500
+_NOT_VSPHERE: Final = "Check the host and the port of the URI: an ESXi or a vCenter must answer there."
+_ANOTHER: Final = (
+    "Somebody may stand between here and the host, or it has a new certificate: look at it on the host's own screen, "
+    "and change the thumbprint in the URI only if it is the same."
+)
 _CODES: Final = (
     (vim.fault.InvalidLogin, "E_AUTH"),
     (vim.fault.NotAuthenticated, "E_SESSION"),
@@ -37,11 +41,20 @@ _HINTS: Final = {
     "E_SESSION": "The session was ended on the server, by a timeout or by an administrator: try again.",
     "E_ACCESS": "The user needs the privileges to import a vApp, to allocate space and to assign a network; for an "
     "export, the one to export a vApp.",
+    "E_NOT_SUPPORTED": "This server cannot do that; a free licence of ESXi does not let others change anything.",
+    "E_VSPHERE": "Look at the tasks and events of the host or vCenter.",
     "E_EXISTS": "Choose another name with --name.",
     "E_SPACE": "Free some space or choose another datastore with --pool.",
     "E_CONNECT": "Check that the host is there and the network is up, then try again.",
     "E_TLS": "Add ?thumbprint=SHA256 of the certificate to the URI once you know that it is the host's own.",
 }
+
+
+class GarbledError(HTTPException):
+    """Something answers that does not speak the API."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"what came is no answer of vSphere ({reason})")
 
 
 @contextmanager
@@ -62,7 +75,13 @@ def error_of(exc: BaseException, doing: str) -> TargetError:
     """The error for what the API raised."""
     code = _code_of(exc)
     kind = SpaceError if code == "E_SPACE" else TargetError
-    return kind(f"{doing} failed: {words_of(exc)}", code=code, hint=_HINTS.get(code, ""))
+    return kind(f"{doing} failed: {words_of(exc)}", code=code, hint=_hint_for(exc, code))
+
+
+def _hint_for(exc: BaseException, code: str) -> str:
+    if isinstance(exc, ThumbprintError):
+        return _ANOTHER
+    return _NOT_VSPHERE if isinstance(exc, GarbledError) else _HINTS.get(code, "")
 
 
 def words_of(fault: Any) -> str:  # noqa: ANN401 - pyvmomi has no types

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
-from pyVmomi import SoapStubAdapter, vim, vmodl
+from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import versionMap
 
 from virt_ova.errors import TargetError
+from virt_ova.target.esx.answers import ApiConnection, Stub
 from virt_ova.target.esx.credentials import Credentials
-from virt_ova.target.esx.errors import BROKEN_LINE, translated
-from virt_ova.target.esx.tls import PinnedConnection, Trust
+from virt_ova.target.esx.errors import BROKEN_LINE, GarbledError, translated
+from virt_ova.target.esx.tls import Trust
 from virt_ova.target.esx.uri import Address
 from virt_ova.text import printable, quoted
 
@@ -68,6 +69,8 @@ class Session:
         instance: Any = vim.ServiceInstance("ServiceInstance", self._stub)
         with translated(f"connecting to {quoted(address.uri)}"):
             self.content = instance.RetrieveContent()
+            if not (self.content.about and self.content.sessionManager and self.content.rootFolder):
+                raise GarbledError("it does not tell what it is")
         if self.api_version >= _NEWER_API and (newer := versionMap.get(_NEWER_NAMESPACE)):
             self._stub.ComputeVersionInfo(newer)
         kind = str(self.content.about.apiType)
@@ -175,7 +178,7 @@ def run_task(task: Any, doing: str, *, seconds: float = _TASK_SECONDS) -> None: 
 
 
 def _stub(address: Address, trust: Trust) -> Any:  # noqa: ANN401 - pyvmomi has no types
-    stub = SoapStubAdapter(host=address.host, port=address.port, ns=_NAMESPACE)
-    stub.scheme = PinnedConnection
+    stub = Stub(host=address.host, port=address.port, ns=_NAMESPACE, acceptCompressedResponses=False)
+    stub.scheme = ApiConnection
     stub.schemeArgs = {"trust": trust, "timeout": ANSWER_SECONDS}
     return stub

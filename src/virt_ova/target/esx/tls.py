@@ -15,8 +15,6 @@ from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from io import BufferedReader
 from typing import Any, Final, cast
 
-from virt_ova.text import printable
-
 _ALGORITHMS: Final = {40: "sha1", 64: "sha256"}
 """By the number of hex digits. vSphere itself names certificates by SHA-1; another certificate of the same SHA-1 would
 have to be made for a certificate that its maker chose freely, too."""
@@ -101,4 +99,4 @@ class PinnedConnection(HTTPSConnection):
         algorithm = _ALGORITHMS[len(self._thumbprint)]
         found = hashlib.new(algorithm, certificate, usedforsecurity=False).hexdigest()
         if not hmac.compare_digest(found, self._thumbprint):
-            raise ThumbprintError(f"its certificate has the {algorithm.upper()} {printable(found)}")
+            raise ThumbprintError(f"its certificate has the {algorithm.upper()} {found}, expected {self._thumbprint}")
