@@ -263,6 +263,20 @@ def test_a_lease_that_leads_nowhere(package: Path, vcenter: VSphere, host: str) 
     assert failure(package, vcenter).message.startswith("the lease cannot be used: it leads to 'https://")
 
 
+def test_a_lease_that_leads_to_a_name_that_no_host_has(package: Path, vcenter: VSphere) -> None:
+    vcenter.set_faults(DeviceUrl="https://a..b/nfc/x")
+    error = failure(package, vcenter)
+    assert error.code == "E_CONNECT"
+    assert error.message.endswith(", failed: its name is not that of a host")
+
+
+def test_a_lease_whose_path_has_letters_that_a_url_has_not(package: Path, esx: VSphere) -> None:
+    esx.set_faults(DeviceUrl="https://*/nfc/d\u00e4 isk%20one\r\nX: y.vmdk?a=\u65e5&b=%41")
+    error = failure(package, esx)
+    assert error.code == "E_UPLOAD"
+    assert error.message.endswith(": 404 Not Found")
+
+
 def test_a_lease_that_leads_to_plain_http(package: Path, vcenter: VSphere) -> None:
     vcenter.set_faults(DeviceUrl="http://*/nfc/x")
     assert failure(package, vcenter).message == (

@@ -24,8 +24,8 @@ from virt_ova.target.registry import open_target
 
 PIN = "Add ?thumbprint=SHA256 of the certificate to the URI once you know that it is the host's own."
 ANOTHER = (
-    "Somebody may stand between here and the host, or it has a new certificate: look at it on the host's own screen, "
-    "and change the thumbprint in the URI only if it is the same."
+    "Somebody may stand between here and the host, or it has a new certificate: look at it on the host's own screen. "
+    "If it is the same, correct the URI's thumbprint, or what the vCenter knows of its host."
 )
 SECRETS = (PASSWORD, quote(PASSWORD), PASSWORD.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
@@ -82,12 +82,15 @@ def test_the_other_kind_of_server(esx: VSphere, vcenter: VSphere) -> None:
         open_target(f"esx://{USER}@{vcenter.address}/?no_verify=1")
 
 
-def test_nobody_is_there() -> None:
+@pytest.mark.parametrize(
+    ("host", "found"), [("127.0.0.1:1", "Connection refused"), ("a..b", "its name is not that of a host")]
+)
+def test_nobody_is_there(host: str, found: str) -> None:
     with pytest.raises(TargetError) as caught:
-        open_target(f"esx://{USER}@127.0.0.1:1/?no_verify=1", ask=lambda _, is_secret: "x")  # noqa: ARG005
+        open_target(f"esx://{USER}@{host}/?no_verify=1", ask=lambda _, is_secret: "x")  # noqa: ARG005
     assert (caught.value.code, caught.value.message) == (
         "E_CONNECT",
-        f"connecting to 'esx://{USER}@127.0.0.1:1/' failed: Connection refused",
+        f"connecting to 'esx://{USER}@{host}/' failed: {found}",
     )
 
 

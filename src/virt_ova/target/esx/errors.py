@@ -20,8 +20,8 @@ BROKEN_LINE: Final = (OSError, HTTPException)
 _LIMIT: Final = 500
 _NOT_VSPHERE: Final = "Check the host and the port of the URI: an ESXi or a vCenter must answer there."
 _ANOTHER: Final = (
-    "Somebody may stand between here and the host, or it has a new certificate: look at it on the host's own screen, "
-    "and change the thumbprint in the URI only if it is the same."
+    "Somebody may stand between here and the host, or it has a new certificate: look at it on the host's own screen. "
+    "If it is the same, correct the URI's thumbprint, or what the vCenter knows of its host."
 )
 _CODES: Final = (
     (vim.fault.InvalidLogin, "E_AUTH"),

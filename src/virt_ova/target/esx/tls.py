@@ -88,6 +88,8 @@ class PinnedConnection(HTTPSConnection):
         try:
             super().connect()
             self._compare()
+        except UnicodeError as exc:
+            raise OSError("its name is not that of a host") from exc
         except BaseException:
             self.close()
             raise

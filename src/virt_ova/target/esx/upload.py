@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from virt_ova.disk.base import Buffer
 from virt_ova.errors import TargetError
@@ -24,6 +24,7 @@ DISK_TYPE: Final = "application/x-vnd.vmware-streamVmdk"
 
 _LAST_WORDS_SECONDS: Final = 5.0
 _ZEROS: Final = bytes(MIB)
+_URL_MARKS: Final = "%/?:@!$&'()*+,;="
 _DONE: Final = range(200, 300)
 
 
@@ -43,9 +44,9 @@ class Destination:
 
     @property
     def path(self) -> str:
-        """What is asked for there."""
+        """What is asked for there; letters that a URL has not (RFC 3986 2.4) are escaped, what is escaped stays so."""
         parts = urlsplit(self.url)
-        return parts.path + (f"?{parts.query}" if parts.query else "")
+        return quote(parts.path + (f"?{parts.query}" if parts.query else ""), safe=_URL_MARKS)
 
     def connection(self) -> PinnedConnection:
         """A connection that is still to be opened."""
