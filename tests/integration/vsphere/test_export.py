@@ -185,6 +185,21 @@ def test_a_machine_that_is_not_there(vsphere: VSphere, out: Path) -> None:
     assert error.message.startswith(f"'{uri}' has no machine 'web', there is: '")
 
 
+@pytest.mark.parametrize(
+    ("inventory", "names"),
+    [("d\u00e4\u200b\n", ("d\u00e4\u200b\n", "d\u00e4\\u200b\\n")), ("a%2fb %25", ("a/b %",))],
+    ids=["hidden", "escaped"],
+)
+def test_a_machine_is_known_by_its_name_and_by_what_is_shown_of_it(
+    tmp_path: Path, vcenter: VSphere, inventory: str, names: tuple[str, ...]
+) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vcenter.uri(), options=WEB)
+    with looked_into(vcenter) as folder:
+        child(folder, "web").Rename_Task(inventory)
+    for number, name in enumerate(names):
+        virt_ova.export(vcenter.uri(), name, tmp_path / f"{number}.ova")
+
+
 def test_of_two_machines_with_one_name_the_folder_tells(tmp_path: Path, vcenter: VSphere, out: Path) -> None:
     virt_ova.install(small_ova(tmp_path / "a.ova"), vcenter.uri(), options=WEB)
     with looked_into(vcenter) as folder:

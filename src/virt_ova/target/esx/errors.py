@@ -29,6 +29,7 @@ _CODES: Final = (
     (vim.fault.NoPermission, "E_ACCESS"),
     (vim.fault.DuplicateName, "E_EXISTS"),
     (vim.fault.AlreadyExists, "E_EXISTS"),
+    (vim.fault.FileAlreadyExists, "E_EXISTS"),
     (vim.fault.NoDiskSpace, "E_SPACE"),
     (vim.fault.InsufficientStorageSpace, "E_SPACE"),
     (vmodl.fault.NotSupported, "E_NOT_SUPPORTED"),

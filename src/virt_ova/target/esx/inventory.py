@@ -82,7 +82,7 @@ def find_machine(session: Session, name: str) -> Any:  # noqa: ANN401 - pyvmomi 
         else:
             things = [machine for each in ([host] if host else compute.host) for machine in each.vm]
         there = session.named(things)
-    found = [machine for machine_name, machine in there if machine_name == name]
+    found = [machine for machine_name, machine in there if machine_name == printable(name)]
     if len(found) == 1:
         return found[0]
     if found:
