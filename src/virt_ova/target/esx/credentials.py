@@ -61,6 +61,13 @@ def find_credentials(address: Address, ask: Ask | None) -> Credentials:
         password = ask(f"Password of {user} for {address.host}: ", is_secret=True)
     if not password:
         raise _nobody(address, "password")
+    for what, text in (("user", user), ("password", password)):
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise TargetError(
+                f"the {what} to log in at {quoted(address.host)} is not UTF-8",
+                code="E_AUTH",
+                hint="Look at how it was put into the environment or the URI.",
+            )
     return Credentials(user=user, password=password)
 
 
@@ -77,11 +84,15 @@ def _filed(address: Address) -> dict[str, str]:
     """What the first file of credentials that is there says of the host; empty when it says nothing."""
     path = next((path for path in _files(address) if path.exists()), None)
     if path is None:
+        if address.auth_file:
+            raise _unreadable(Path(address.auth_file), "there is no such file")
         return {}
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
     try:
         with path.open(encoding="utf-8") as file:
             parser.read_string(file.read(_MAX_FILE_BYTES))
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not UTF-8") from None
     except PATH_ERRORS as exc:
         raise _unreadable(path, path_problem(exc)) from exc
     except configparser.Error:
@@ -106,5 +117,5 @@ def _unreadable(path: Path, reason: str) -> TargetError:
     return TargetError(
         f"the file of credentials {quoted(str(path))} cannot be read: {reason}",
         code="E_AUTH",
-        hint="Correct it, or name another one by LIBVIRT_AUTH_FILE.",
+        hint="Correct it, or name another one by LIBVIRT_AUTH_FILE or the URI's authfile.",
     )

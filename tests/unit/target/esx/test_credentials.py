@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ credentials=lab
 [auth-esx-default]
 credentials=rest
 """
+
+
+CORRECT = "Correct it, or name another one by LIBVIRT_AUTH_FILE or the URI's authfile."
 
 
 @pytest.fixture(autouse=True)
@@ -116,9 +120,33 @@ def test_a_file_that_makes_no_sense_is_not_shown(file: Path) -> None:
     assert (caught.value.code, caught.value.message, caught.value.hint) == (
         "E_AUTH",
         f"the file of credentials '{file}' cannot be read: it is no file of sections with KEY=VALUE lines",
-        "Correct it, or name another one by LIBVIRT_AUTH_FILE.",
+        CORRECT,
     )
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"\xff\xfe", "it is not UTF-8"), (None, "there is no such file")], ids=["bytes", "missing"]
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "mine.conf"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TargetError) as caught:
+        found(f"esx://root@esx1.example/?authfile={path}")
+    assert caught.value.message == f"the file of credentials '{path}' cannot be read: {reason}"
+    assert (caught.value.code, caught.value.hint) == ("E_AUTH", CORRECT)
+
+
+def test_a_password_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRT_OVA_VSPHERE_PASSWORD", os.fsdecode(b"hun\xffter2"))
+    with pytest.raises(TargetError) as caught:
+        found("esx://root@esx1.example/")
+    assert caught.value.message == "the password to log in at 'esx1.example' is not UTF-8"
+    assert (caught.value.code, caught.value.hint) == (
+        "E_AUTH",
+        "Look at how it was put into the environment or the URI.",
+    )
 
 
 def test_a_password_is_in_no_repr() -> None:
