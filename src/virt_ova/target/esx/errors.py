@@ -34,6 +34,7 @@ _CODES: Final = (
     (vim.fault.InsufficientStorageSpace, "E_SPACE"),
     (vmodl.fault.NotSupported, "E_NOT_SUPPORTED"),
     (vmodl.fault.MethodNotFound, "E_NOT_SUPPORTED"),
+    (vim.fault.RestrictedVersion, "E_NOT_SUPPORTED"),
 )
 """The first that a fault is one of; all others are ``E_VSPHERE``."""
 
@@ -42,7 +43,7 @@ _HINTS: Final = {
     "E_SESSION": "The session was ended on the server, by a timeout or by an administrator: try again.",
     "E_ACCESS": "The user needs the privileges to import a vApp, to allocate space and to assign a network; for an "
     "export, the one to export a vApp.",
-    "E_NOT_SUPPORTED": "This server cannot do that; a free licence of ESXi does not let others change anything.",
+    "E_NOT_SUPPORTED": "This server cannot do that; with a free licence, an ESXi lets no program change anything.",
     "E_VSPHERE": "Look at the tasks and events of the host or vCenter.",
     "E_EXISTS": "Choose another name with --name.",
     "E_SPACE": "Free some space or choose another datastore with --pool.",

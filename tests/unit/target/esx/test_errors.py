@@ -7,6 +7,7 @@ from virt_ova import SpaceError, TargetError
 from virt_ova.target.esx.errors import error_of
 
 EVENTS = "Look at the tasks and events of the host or vCenter."
+LICENCE = "This server cannot do that; with a free licence, an ESXi lets no program change anything."
 NAME = "Choose another name with --name."
 
 
@@ -17,11 +18,8 @@ NAME = "Choose another name with --name."
         (vim.fault.AlreadyExists(), "E_EXISTS", NAME),
         (vim.fault.FileAlreadyExists(), "E_EXISTS", NAME),
         (vim.fault.NoDiskSpace(), "E_SPACE", "Free some space or choose another datastore with --pool."),
-        (
-            vmodl.fault.NotSupported(),
-            "E_NOT_SUPPORTED",
-            "This server cannot do that; a free licence of ESXi does not let others change anything.",
-        ),
+        (vmodl.fault.NotSupported(), "E_NOT_SUPPORTED", LICENCE),
+        (vim.fault.RestrictedVersion(), "E_NOT_SUPPORTED", LICENCE),
         (vim.fault.InvalidState(), "E_VSPHERE", EVENTS),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
