@@ -158,8 +158,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with answer.path.open("rb") as file:
             file.seek(answer.start)
             while data := file.read(min(_PIECE_BYTES, left)):
+                asked.sent += len(data)  # before who reads it can look
                 self._send(data, answer.body_pause)
-                asked.sent += len(data)
                 left -= len(data)
 
     def _send(self, data: bytes, pause: float) -> None:
