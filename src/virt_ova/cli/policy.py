@@ -32,6 +32,7 @@ SYSTEM_FILE: Final = Path("/etc/virt-ova/config.toml")
 MAX_FILE_BYTES: Final = 64 << 10
 
 _OPTION: Final = "--require-signature"
+_OF_EVERYBODY: Final = "everybody may write to it, expected a file that its owner alone, or a group, may change"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +93,9 @@ def read_policy_file(path: Path) -> PolicyFile:
     """
     try:
         data = _content(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        if _is_broken_link(path) or _is_broken_link(path.parent):
+            raise _wrong(path, "is a link to a place that is not there") from exc
         return PolicyFile(path=path)
     except PATH_ERRORS as exc:
         raise _wrong(path, path_problem(exc)) from exc
@@ -109,14 +112,21 @@ def _content(path: Path) -> bytes:
         mode = os.fstat(file.fileno()).st_mode
         if stat.S_ISFIFO(mode):
             raise _wrong(path, "is a pipe, expected a regular file")
-        if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
-            raise _wrong(
-                path, "everybody may write to it, expected a file that its owner alone, or a group, may change"
-            )
+        if _is_of_everybody(mode):
+            raise _wrong(path, _OF_EVERYBODY)
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise _wrong(path, f"is longer than {MAX_FILE_BYTES} bytes")
     return data
+
+
+def _is_of_everybody(mode: int) -> bool:
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IWOTH)
+
+
+def _is_broken_link(path: Path) -> bool:
+    """Whether a demand could stand where `path` leads, if only that place were there: a share that is not mounted."""
+    return path.is_symlink() and not path.exists()
 
 
 def join_policies(
@@ -164,6 +174,8 @@ def _anchor(file: PolicyFile, path: Path) -> TrustAnchor:
         given = read_given(str(path), "trust_anchors:", most_bytes=MAX_ANCHOR_BYTES)
     except UsageError as exc:
         raise _wrong(file.path, exc.message) from exc
+    if _is_of_everybody(given.mode):
+        raise _wrong(file.path, f"trust_anchors: {quoted(str(path))}: {_OF_EVERYBODY}")
     return TrustAnchor(name=str(path), pem=given.data)
 
 

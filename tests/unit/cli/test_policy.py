@@ -14,6 +14,7 @@ from virt_ova.errors import VirtOvaError
 from virt_ova.policy import TrustAnchor, TrustPolicy
 
 CORRECT: Final = "Correct the file; nothing is done as long as it is not understood."
+OF_EVERYBODY: Final = "everybody may write to it, expected a file that its owner alone, or a group, may change"
 
 
 def written(path: Path, text: str) -> PolicyFile:
@@ -99,13 +100,25 @@ def test_a_file_of_everybody_is_refused_and_a_pipe_not_waited_for(tmp_path: Path
     path = tmp_path / "config.toml"
     path.write_text("require_signature = true")
     path.chmod(0o666)
-    message = "everybody may write to it, expected a file that its owner alone, or a group, may change"
-    assert wrong(path) == message
+    assert wrong(path) == OF_EVERYBODY
     path.chmod(0o664)
     assert read_policy_file(path).require_signature
     path.unlink()
     os.mkfifo(path)
     assert wrong(path) == "is a pipe, expected a regular file"
+
+
+def test_a_link_to_a_place_that_is_not_there_could_be_a_demand(tmp_path: Path) -> None:
+    share, folder = tmp_path / "share", tmp_path / "virt-ova"
+    folder.mkdir()
+    (folder / "config.toml").symlink_to(share / "config.toml")
+    (tmp_path / "linked").symlink_to(share)
+    message = "is a link to a place that is not there"
+    assert wrong(folder / "config.toml") == wrong(tmp_path / "linked" / "config.toml") == message
+    share.mkdir()
+    assert read_policy_file(tmp_path / "linked" / "config.toml").require_signature is False
+    (share / "config.toml").write_text("require_signature = true")
+    assert read_policy_file(folder / "config.toml").require_signature is True
 
 
 def test_nothing_is_trusted_or_demanded_unasked(nothing: PolicyFile) -> None:
@@ -161,6 +174,16 @@ def test_anchors_that_cannot_be_read(tmp_path: Path, nothing: PolicyFile) -> Non
     )
     with pytest.raises(UsageError, match=r"^--trust-anchor 'no\.pem': No such file or directory$"):
         joined(nothing, nothing, "no.pem")
+
+
+def test_anchors_that_everybody_may_replace(tmp_path: Path, nothing: PolicyFile, pem: Path) -> None:
+    pem.chmod(0o666)
+    file = PolicyFile(path=tmp_path / "c", anchors=(pem,))
+    for system, user in ((file, nothing), (nothing, file)):
+        with pytest.raises(VirtOvaError) as caught:
+            joined(system, user)
+        assert (caught.value.code, caught.value.hint) == ("E_POLICY", CORRECT)
+        assert str(caught.value) == f"{tmp_path}/c: trust_anchors: '{pem}': {OF_EVERYBODY}"
 
 
 def test_where_the_users_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
