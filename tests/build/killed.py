@@ -1,4 +1,4 @@
-"""Installs and conversions whose process is killed by SIGKILL at a moment of choice.
+"""Installs, conversions and exports whose process is killed by SIGKILL at a moment of choice.
 
 with Executioner(ova, uri, plan=plan) as executioner:
     executioner.run(17)        # killed before or after the system call that is its 17th moment; whether it was
@@ -19,9 +19,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.build.command import environment
 
@@ -33,9 +34,14 @@ _CHANGING = frozenset(
 class Executioner:
     """A process that runs installs."""
 
-    def __init__(self, ova: Path, uri: str, *, plan: str = "", pool: str | None = None) -> None:
-        """Install `ova` on `uri`, by `plan` as JSON; or convert it, if that is the absolute path of a file."""
-        task = json.dumps({"ova": str(ova), "uri": uri, "plan": plan, "pool": pool})
+    def __init__(
+        self, ova: Path | str, uri: str, *, plan: str = "", pool: str | None = None, machine: str = ""
+    ) -> None:
+        """Install `ova` on `uri`, by `plan` as JSON; or convert it, if that is the absolute path of a file.
+
+        With a `machine`, `ova` is a URI where that is, and it is exported to the file.
+        """
+        task = json.dumps({"ova": str(ova), "uri": uri, "plan": plan, "pool": pool, "machine": machine})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.build.killed", task],
             stdin=subprocess.PIPE,
@@ -146,34 +152,27 @@ class _Moment:
 
 
 def _main() -> None:
-    from virt_ova import InstallOptions, convert, install, recover  # noqa: PLC0415 - in the process that runs them alone
-    from virt_ova.kernel import rename_new  # noqa: PLC0415
-    from virt_ova.plan.codec import from_json  # noqa: PLC0415
+    from virt_ova.kernel import rename_new  # noqa: PLC0415 - in the process that runs them alone
     from virt_ova.stories.journal import Journal  # noqa: PLC0415
     from virt_ova.stories.logbook import logbooks  # noqa: PLC0415
-    from virt_ova.target.registry import open_target  # noqa: PLC0415
+    from virt_ova.target.registry import open_exporter, open_target  # noqa: PLC0415
 
     task = json.loads(sys.argv[1])
-    to_file = task["uri"].startswith("/")
-    plan = None if to_file else from_json(task["plan"])
     changing: list[Callable[..., object]] = [rename_new]
-    if not to_file and not task["uri"].startswith("dir:"):
-        open_target(task["uri"], pool=task["pool"]).close()  # loads what is needed
+    if task["machine"]:
+        open_exporter(task["ova"]).close()  # loads what is needed
+    elif not task["uri"].startswith(("/", "dir:")):
+        open_target(task["uri"], pool=task["pool"]).close()
     if vsphere := sys.modules.get("pyVmomi"):
         changing.append(vsphere.SoapStubAdapter.InvokeMethod)
     for line in sys.stdin:
         verb, number = line.split()
+        work = _work(task, verb)
         if (child := os.fork()) == 0:
             moment = _Moment(int(number), Journal.__enter__ if verb == "install" else logbooks, *changing)
             try:
                 sys.setprofile(moment)
-                if verb == "install":
-                    if to_file:
-                        convert(task["ova"], task["uri"])
-                    else:
-                        install(task["ova"], task["uri"], plan=plan, options=InstallOptions(pool=task["pool"]))
-                else:
-                    recover()
+                work()
                 sys.setprofile(None)
                 print(moment.count, flush=True)  # noqa: T201 - the answer
                 os._exit(0)
@@ -182,6 +181,21 @@ def _main() -> None:
                 os._exit(1)
         if status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
             print(-abs(status), flush=True)  # noqa: T201 - as above
+
+
+def _work(task: dict[str, Any], verb: str) -> Callable[[], object]:
+    """What is to be done."""
+    from virt_ova import InstallOptions, convert, export, install, recover  # noqa: PLC0415 - as above
+    from virt_ova.plan.codec import from_json  # noqa: PLC0415
+
+    if verb == "recover":
+        return recover
+    if task["machine"]:
+        return partial(export, task["ova"], task["machine"], task["uri"])
+    if task["uri"].startswith("/"):
+        return partial(convert, task["ova"], task["uri"])
+    options = InstallOptions(pool=task["pool"])
+    return partial(install, task["ova"], task["uri"], plan=from_json(task["plan"]), options=options)
 
 
 if __name__ == "__main__":

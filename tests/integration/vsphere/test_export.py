@@ -17,6 +17,7 @@ import pytest
 import virt_ova
 from tests.build.command import command, environment, error_lines, json_of
 from tests.build.command import virt_ova as run
+from tests.build.killed import Executioner
 from tests.build.ova import build_ova, with_manifest
 from tests.build.peak import peak_bytes
 from tests.build.small import CAPACITY, listing, small_members, small_ova, small_vmdk
@@ -28,9 +29,16 @@ from virt_ova import ExportOptions, InstallOptions, TargetError, VirtOvaError
 from virt_ova.package import writer
 from virt_ova.progress import SilentMonitor
 from virt_ova.stories import export as story
+from virt_ova.stories.recover import Outcome
 from virt_ova.target.esx import download, lease
 
 JSON_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "json.md"
+KILLS = 6
+"""How many moments of an export are tried, evenly spread; with ``--long`` all."""
+
+BEFORE_THE_JOURNAL_GOES = 9
+"""So many moments before the end, the package has its name, and the journal says so."""
+
 WEB = InstallOptions(name="web")
 REMOVE = "Remove the device that it names, or look at the events of the host or vCenter."
 UNCHANGED = "The machine was changed meanwhile: export it again, and let nobody change it."
@@ -487,6 +495,30 @@ def test_one_that_is_killed_is_recovered(tmp_path: Path, esx: VSphere, out: Path
     (file,) = json_of(done)["installs"]
     assert (file["target"], file["package"], file["outcome"]) == (out.as_uri(), "web", "undone")
     assert (file["removed"], listing(out.parent), listing(state_home / "virt-ova")) == ([f"file {out}"], [], [])
+
+
+def test_whenever_it_is_killed(
+    tmp_path: Path, vsphere: VSphere, out: Path, state_home: Path, request: pytest.FixtureRequest
+) -> None:
+    """The whole package or nothing of it, and the machine can be exported again."""
+    virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
+    outcomes = set[Outcome]()
+    with Executioner(vsphere.uri(), str(out), machine="web") as executioner:
+        end = executioner.count()
+        out.unlink()
+        numbers = range(0, end, 1 if request.config.getoption("--long") else end // KILLS)
+        for number in sorted({*numbers, end - BEFORE_THE_JOURNAL_GOES}):
+            assert executioner.run(number), number
+            installs = virt_ova.recover()
+            assert [(each.left, each.foreign) for each in installs] in ([], [((), ())]), (number, installs)
+            outcomes.update(each.outcome for each in installs)
+            if out.exists():
+                assert not installs or installs[0].outcome is Outcome.FINISHED, number
+                assert virt_ova.open_package(out).verify().trust == "digests"
+                out.unlink()
+            assert (listing(out.parent), listing(state_home / "virt-ova")) == ([], []), number
+    assert outcomes == {Outcome.UNDONE, Outcome.FINISHED}
+    assert virt_ova.export(vsphere.uri(), "web", out).path == out
 
 
 def test_ctrl_c_while_a_file_is_read(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
