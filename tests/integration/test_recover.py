@@ -228,6 +228,23 @@ class TestCommand:
         assert {each.returncode for each in done} == {0}
         assert (listing(ova.parent), listing(state)) == (["a.ova", "m"], [])
 
+    @pytest.mark.parametrize("latest", ["one", "two"])
+    def test_a_folder_that_several_share(self, ova: Path, state: Path, latest: str) -> None:
+        """Whichever made it, and whatever the clock says of them."""
+        machines = ova.parent / "m"
+        for name in ("one", "two"):
+            with stuck(ova, "-c", f"dir:{machines}", "--name", name, images=0):
+                pass
+        for journal in state.iterdir():
+            begun_seconds = 2e9 if f'["{latest}"]' in journal.read_text() else 1e9
+            os.utime(journal, (begun_seconds, begun_seconds))
+        installs = virt_ova.recover()
+        assert {(each.outcome, each.foreign) for each in installs} == {(Outcome.UNDONE, ())}
+        removed = {each.machines[0]: each.removed for each in installs}
+        assert removed["one"][-1] == f"folder {machines}"
+        assert {name: len(each) for name, each in removed.items()} == {"one": 3, "two": 2}
+        assert (listing(ova.parent), listing(state)) == (["a.ova"], [])
+
     def test_what_stays_is_told_and_tried_again(self, ova: Path, state: Path) -> None:
         image = ova.parent / "m" / "vm" / "vm-disk1.qcow2"
         killed(ova, ova.parent / "m")
@@ -359,13 +376,18 @@ class TestJournal:
         assert seen == [(0o600, 0o700)] * 3
         assert listing(state) == []
 
-    def test_a_folder_that_others_may_write_to_is_refused(self, ova: Path) -> None:
+    @pytest.mark.parametrize(
+        ("mode", "owner", "problem"),
+        [(0o770, os.geteuid(), "others may write to it"), (0o700, 65534, "it belongs to another user")],
+    )
+    def test_a_folder_of_others_is_refused(self, ova: Path, mode: int, owner: int, problem: str) -> None:
         folder = ova.parent / "virt-ova"
         folder.mkdir()
-        folder.chmod(0o770)
+        folder.chmod(mode)
+        os.chown(folder, owner, -1)
         for words in (["install", ova, "-c", f"dir:{ova.parent}/m"], ["recover"]):
             done = run(*words, XDG_STATE_HOME=str(ova.parent))
-            message = f"the journal '{folder}' cannot be used: others may write to it"
+            message = f"the journal '{folder}' cannot be used: {problem}"
             assert done.stderr.endswith(error_lines("E_JOURNAL", message, JOURNAL_HINT))
             assert (done.returncode, listing(ova.parent)) == (1, ["a.ova", "virt-ova"])
 
@@ -590,6 +612,11 @@ class TestResume:
         assert [each["name"] for each in json_of(done)["volumes"]] == [f"vm/{image.name}" for image in images]
         assert listing(machines / "vm") == ["domain.xml", "run", *(image.name for image in images)]
         assert listing(state) == []
+
+    def test_it_tells_so(self, ova: Path, state: Path) -> None:
+        killed_completed(ova, ova.parent / "m", state)
+        done = run("install", ova, "-c", f"dir:{ova.parent}/m", "--resume")
+        assert "  info: these images were whole already, and were used: vm/vm-disk1.qcow2 [RESUMED]\n" in done.stdout
 
     def test_an_image_that_was_written_to_is_made_anew(self, ova: Path, state: Path) -> None:
         machines = ova.parent / "m"

@@ -289,7 +289,9 @@ def state_folder(*, make: bool = True) -> Path:
         status = folder.stat()
     except (*PATH_ERRORS, RuntimeError) as exc:  # the last one for the home of nobody
         raise _unusable(folder, path_problem(exc)) from exc
-    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+    if status.st_uid != os.geteuid():
+        raise _unusable(folder, "it belongs to another user")
+    if status.st_mode & 0o022:
         raise _unusable(folder, "others may write to it")
     return folder
 

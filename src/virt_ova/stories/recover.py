@@ -115,22 +115,38 @@ def _was_killed_on(target: str) -> bool:
 
 
 def _recovered(target: str | None, monitor: Monitor, ask: Ask | None) -> Iterator[RecoveredInstall]:
+    """Each install; at the end, once more, those that left something to others, which may have gone by then."""
     bare = target and _bare(target, ask)
-    for path in logbooks():
+
+    def recovered_at(path: Path, *, is_last: bool) -> RecoveredInstall | None:
         with held_back():
             try:
                 if (logbook := Logbook.claim(path)) is None:
-                    continue
+                    return None
                 with closing(logbook):
-                    done = _recover_one(logbook, target, bare, Undoing(monitor, ask))
+                    return _recover_one(logbook, target, bare, Undoing(monitor, ask), is_last=is_last)
             except VirtOvaError as exc:
-                done = replace(_told(path, Heading(target="", begun="")), left=(_left("", exc),))
-        if done:
-            yield done
+                return replace(_told(path, Heading(target="", begun="")), left=(_left("", exc),))
+
+    waiting: list[tuple[Path, RecoveredInstall]] = []
+    for path in logbooks():
+        if done := recovered_at(path, is_last=False):
+            if done.foreign and not done.left:
+                waiting.append((path, done))
+            else:
+                yield done
+    for path, before in waiting:
+        done = recovered_at(path, is_last=True)
+        yield replace(done, removed=(*before.removed, *done.removed)) if done else before
 
 
-def _recover_one(logbook: Logbook, target: str | None, bare: str | None, undone: Undoing) -> RecoveredInstall | None:
-    """Recover the install of `logbook` by `undone`; None when it is none of `target`, or nothing had begun."""
+def _recover_one(
+    logbook: Logbook, target: str | None, bare: str | None, undone: Undoing, *, is_last: bool
+) -> RecoveredInstall | None:
+    """Recover the install of `logbook` by `undone`; None when it is none of `target`, or nothing had begun.
+
+    Where others have put something into a folder of it, the journal stays until `is_last`: they may be recovered, too.
+    """
     contents = logbook.read()
     if (heading := contents.heading) is None:
         logbook.remove()
@@ -145,7 +161,7 @@ def _recover_one(logbook: Logbook, target: str | None, bare: str | None, undone:
         undone.undo(records, target or heading.opened_by or heading.target, heading.pool)
     except VirtOvaError as exc:
         undone.left.append(_left("", exc))
-    if not undone.left:
+    if not undone.left and (is_last or not undone.foreign):
         logbook.remove()
     return replace(
         _told(logbook.path, heading),
