@@ -17,7 +17,7 @@ _HEAD = """\
 # With user networking, so does port 2222 of this host lead to port 22 of the guest:
 #   ./run -set netdev.net0.hostfwd=tcp:127.0.0.1:2222-:22
 set -eu
-cd "$(dirname "$0")"
+cd -- "$(dirname -- "$(readlink -f -- "$0")")"
 [ "${{1-}}" != -- ] || shift
 """
 _CHECK = """\

@@ -201,6 +201,24 @@ def test_the_script_quotes_and_passes_arguments_on(tmp_path: Path) -> None:
     assert "# Runs the machine a\\nb." in script.read_text()
 
 
+def test_the_script_runs_in_its_own_folder_however_it_is_called(tmp_path: Path) -> None:
+    folder, other = tmp_path / "-m" / "it's", tmp_path / "other" / "-m" / "it's"
+    folder.mkdir(parents=True)
+    other.mkdir(parents=True)
+    script = folder / "run"
+    script.write_text(run_script("box", ["pwd"]).replace(' \\\n    "$@"', ""))
+    script.chmod(0o700)
+    (tmp_path / "link").symlink_to("-m/it's/run")
+    (tmp_path / "linked").symlink_to("-m")
+    searched = {**os.environ, "CDPATH": str(tmp_path / "other")}
+    for called in ("./-m/it's/run", "linked/it's/run", "./link", str(script)):
+        done = subprocess.run([called], capture_output=True, text=True, check=True, cwd=tmp_path, env=searched)
+        assert done.stdout == f"{folder}\n"
+    by_shell = ["sh", "--", "-m/it's/run"]
+    done = subprocess.run(by_shell, capture_output=True, text=True, check=True, cwd=tmp_path, env=searched)
+    assert done.stdout == f"{folder}\n"
+
+
 def test_the_script_runs_the_machine_on_this_terminal(tmp_path: Path) -> None:
     installed(tmp_path, content=talking_boot_sector(b"box login: "))
     shutil.move(tmp_path / "box", tmp_path / "moved elsewhere")
