@@ -124,6 +124,8 @@ class Running:
     def read(self) -> bytes:
         """The next bytes of its standard output, at most 64 KiB; none at the end. Raises `ToolError`."""
         stdout, stderr = _required(self._process.stdout), _required(self._process.stderr)
+        if time.monotonic() > self._deadline:  # also for one that always has more to say
+            raise _overdue(self._name, self._seconds)
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)

@@ -155,6 +155,15 @@ def test_a_program_that_says_nothing_is_not_waited_for_and_does_not_stay(tmp_pat
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 
+def test_a_program_that_never_stops_talking_is_not_listened_to_for_ever() -> None:
+    with started(["yes"], package="coreutils", timeout_seconds=0.2) as running:
+        begun = time.monotonic()
+        with pytest.raises(ToolError, match=r"^yes did not finish within 0\.2 s$"):
+            while time.monotonic() < begun + 10:
+                assert running.read()
+                time.sleep(0.02)  # so that there is always more
+
+
 @pytest.mark.parametrize(("tidy_seconds", "tidied"), [(0, False), (10, True)])
 def test_a_program_may_have_time_to_tidy_up(tmp_path: Path, tidy_seconds: float, *, tidied: bool) -> None:
     script = "trap 'touch tidied; exit' TERM; while :; do sleep 0.05; done"

@@ -19,6 +19,9 @@ from virt_ova.process import started
 MAX_BYTES: Final = 2 << 30
 """Most bytes that an initramfs may have when it is unpacked."""
 
+MOST_MEMBERS: Final = 200_000
+"""Most files and folders that an initramfs may have; those of distributions have some thousands."""
+
 _TIMEOUT_SECONDS: Final = 120
 _MAGIC_BYTES: Final = 6
 _UNPACKERS: Final = (
@@ -80,6 +83,8 @@ class _Stream:
         """Take them from `read`, which gives none at the end."""
         self._read, self._ahead = read, b""
         self.position = 0
+        self.members = 0
+        """How many files and folders began."""
         self.archives = 0
         """How many archives ended."""
 
@@ -132,6 +137,9 @@ def known_module(name: str) -> str:
 
 def _member(stream: _Stream) -> bytes:
     """The name of the next member, whose content is left out."""
+    stream.members += 1
+    if stream.members > MOST_MEMBERS:
+        raise _damaged(f"it has more than {MOST_MEMBERS} files")
     header = stream.take(_HEADER_BYTES)
     try:
         file_size, name_size = int(header[_FILE_SIZE], 16), int(header[_NAME_SIZE], 16)

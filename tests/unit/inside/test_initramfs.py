@@ -105,6 +105,18 @@ def test_a_bomb_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_files_without_end_are_not_gone_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    most = 3000
+    monkeypatch.setattr(initramfs, "MOST_MEMBERS", most)
+    crowd = entry("virtio_blk.ko", FILE) + entry("a", FILE) * (most - 2)
+    assert modules_in(written(tmp_path, pack(crowd + END))) == {"virtio_blk"}
+    with pytest.raises(ToolError, match=f"^the initramfs cannot be read: it has more than {most} files$"):
+        modules_in(written(tmp_path, pack(crowd + entry("a", FILE) + END)))
+
+
 def test_what_unpacks_it_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
