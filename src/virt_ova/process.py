@@ -140,9 +140,13 @@ class Running:
         raise _overdue(self._name, self._seconds)
 
     def finish(self, *, timeout_seconds: float) -> None:
-        """Close its standard input, and let it end by itself if it does so in time."""
-        with suppress(subprocess.TimeoutExpired, BrokenPipeError):
-            self._process.communicate(timeout=timeout_seconds)
+        """Close its standard input, and let it end by itself if it does so in time; what it goes on saying is lost."""
+        self._deadline, self._seconds = time.monotonic() + timeout_seconds, timeout_seconds
+        _required(self._process.stdin).close()
+        with suppress(subprocess.TimeoutExpired, ToolError):
+            while self.read():
+                pass
+            self._process.wait(max(0.0, self._deadline - time.monotonic()))
 
     def failure(self) -> ToolError:
         """The error for its having ended; for one that has closed its standard output."""
