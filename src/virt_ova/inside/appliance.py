@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +30,8 @@ _TIMEOUT_SECONDS: Final = 300
 _END_SECONDS: Final = 10
 _LONGEST_ANSWER: Final = 1 << 20
 _FETCHED: Final = "fetched"
+_SOCKETS: Final = Path("/tmp")  # noqa: S108 - libguestfs's own, whatever it is told
+_SOCKETS_IN_USE: Final = Path("/proc/net/unix")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9 ._+:@,=/-]+")
 """What a path in a guest may have so that we ask for it."""
 
@@ -54,11 +58,26 @@ def guestfs_environment(*, can_kvm: bool) -> Iterator[Mapping[str, str]]:
     settings = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.environ.get("TMPDIR") or "/var/tmp"}  # noqa: S108 - libguestfs's own
     if not can_kvm:
         settings["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
-    with TemporaryDirectory(prefix="virt-ova-", ignore_cleanup_errors=True) as folder:
-        yield {
-            **{name: value for name, value in settings.items() if name not in os.environ},
-            **dict.fromkeys(("TMPDIR", "LIBGUESTFS_TMPDIR", "XDG_RUNTIME_DIR"), folder),
-        }
+    begun = time.time()
+    try:
+        with TemporaryDirectory(prefix="virt-ova-", ignore_cleanup_errors=True) as folder:
+            yield {
+                **{name: value for name, value in settings.items() if name not in os.environ},
+                **dict.fromkeys(("HOME", "TMPDIR", "LIBGUESTFS_TMPDIR", "XDG_RUNTIME_DIR"), folder),
+            }
+    finally:
+        _remove_sockets(begun)
+
+
+def _remove_sockets(begun: float) -> None:
+    """Remove root's sockets that nobody has and that came since `begun`: for root, they go nowhere else."""
+    in_use = _SOCKETS_IN_USE.read_text(errors="replace")
+    for folder in _SOCKETS.glob("libguestfs*"):
+        with suppress(OSError):
+            status, socket = folder.lstat(), folder / "guestfsd.sock"
+            is_ours = status.st_uid == os.geteuid() and status.st_ctime >= int(begun)
+            if is_ours and socket.is_socket() and str(socket) not in in_use:
+                shutil.rmtree(folder)
 
 
 @contextmanager
