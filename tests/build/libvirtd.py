@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -98,14 +99,14 @@ def started(
     """
     config = folder / "libvirtd.conf"
     config.write_text(f'unix_sock_dir = "{folder}"\nunix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\n{settings}')
-    socket = folder / "libvirt-sock"
+    path = folder / "libvirt-sock"
     command = ["unshare", "--mount", *namespaces, "--pid", "--fork", "--kill-child", "--mount-proc"]
     with (folder / "libvirtd.log").open("wb") as log:
         words: list[str | Path] = [*command, "sh", "-c", _SETUP, "sh", config, folder / "sshd_config", *arguments]
         daemon = subprocess.Popen(words, stdout=log, stderr=log)
     try:
-        _wait_for(socket, daemon, folder / "libvirtd.log")
-        yield Daemon(uri=f"qemu+unix:///system?socket={socket}", root=Path(f"/proc/{daemon.pid}/root"))
+        _wait_for(path, daemon, folder / "libvirtd.log")
+        yield Daemon(uri=f"qemu+unix:///system?socket={path}", root=Path(f"/proc/{daemon.pid}/root"))
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
@@ -134,18 +135,24 @@ def session_of_nobody(folder: Path) -> Iterator[str]:
     with (folder / "libvirtd.log").open("wb") as log:
         daemon = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **variables}, stdout=log, stderr=log)
     try:
-        socket = home / "libvirt" / "libvirt-sock"
-        _wait_for(socket, daemon, folder / "libvirtd.log")
-        yield f"qemu+unix:///session?socket={socket}"
+        path = home / "libvirt" / "libvirt-sock"
+        _wait_for(path, daemon, folder / "libvirtd.log")
+        yield f"qemu+unix:///session?socket={path}"
     finally:
         daemon.terminate()
         daemon.wait()
 
 
-def _wait_for(socket: Path, daemon: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(path: Path, daemon: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not socket.exists():
+    while not _answers(path):
         if daemon.poll() is not None or time.monotonic() > deadline:
             message = f"libvirtd did not start: {log.read_text()}"
             raise RuntimeError(message)
         time.sleep(0.02)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens on the socket `path`."""
+    with socket.socket(socket.AF_UNIX) as line:
+        return line.connect_ex(str(path)) == 0

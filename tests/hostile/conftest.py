@@ -15,7 +15,8 @@ from tests.hostile.outcomes import Outcomes
 def the_arena(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Arena]:
     with arena(tmp_path_factory.mktemp("arena")) as made:
         yield made
-        tell(pytestconfig, "hostile packages", made.tally.line())
+        if made.tally.packages:
+            tell(pytestconfig, "hostile packages", made.tally.line())
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ class TestInstall:
         assert (document.pop("trust"), document.pop("booted")) == ("digests", None)
         assert 0 < document.pop("elapsed_seconds") < 60
         assert {finding["severity"] for finding in document.pop("findings")} == {"info"}
-        assert document == {"boots": [], "networks": [], "signer": None}
+        assert document == {"boots": [], "guests": [], "networks": [], "signer": None}
         assert path.read_bytes() == small_disk()
 
     def test_a_second_one_of_the_name_leaves_the_first_alone(self, ova: Path, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ from virt_ova.progress import SilentMonitor
 from virt_ova.stories.journal import Journal
 
 MOMENTS = 100
-"""How many moments of a run are tried, evenly spread over all its calls and returns."""
+"""How many moments of a run are tried, evenly spread over all of them."""
+HANDLED = frozenset({"call", "c_return", "c_exception"})
+"""Where the interpreter runs the handler of a signal: when a function begins, and when C code has come back."""
 FULL = "Free some space or choose another place, then try again."
 TRY_AGAIN = "Run 'virt-ova recover' to try again, or"
 ILL = "Check the permissions and the health of the disk, then try again."
@@ -54,15 +56,17 @@ def _handlers_restored() -> Iterator[None]:
 
 
 class Moment:
-    """Sends SIGINT, three times in a row, at the Nth call or return of this thread after a journal was begun."""
+    """Sends SIGINT, three times in a row, at the Nth moment of this thread after a journal was begun."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.count = -1
 
-    def __call__(self, frame: FrameType, _event: str, _argument: object) -> None:
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
         if self.count < 0:
             self.count += frame.f_code is Journal.__enter__.__code__
+            return
+        if event not in HANDLED:
             return
         self.count += 1
         if self.number <= self.count < self.number + 3:
