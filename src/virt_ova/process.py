@@ -74,14 +74,7 @@ def run(
         ToolError: it is missing (``E_TOOL_MISSING``), or failed or took too long (``E_TOOL_FAILED``).
     """
     name, command = os.path.basename(argv[0]), _command(argv, package, cpu_seconds)  # noqa: PTH119 - argv may be str
-    with subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        env=_environment() | dict(environment or {}),
-    ) as process:
+    with _begun(command, stdin=subprocess.DEVNULL, cwd=cwd, environment=environment) as process:
         try:
             stdout, stderr = _drain(process, time.monotonic() + timeout_seconds)
             status = process.wait()
@@ -190,20 +183,28 @@ def started(
         ToolError: it is missing (``E_TOOL_MISSING``).
     """
     name, command = os.path.basename(argv[0]), _command(argv, package, None)  # noqa: PTH119 - argv may be str
-    with subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
-        command,
-        bufsize=0,
-        stdin=subprocess.PIPE if stdin is None else stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        env=_environment() | dict(environment or {}),
-    ) as process:
+    given = subprocess.PIPE if stdin is None else stdin
+    with _begun(command, stdin=given, cwd=cwd, environment=environment) as process:
         try:
             deadline = time.monotonic() + timeout_seconds
             yield Running(process, name, deadline=deadline, seconds=timeout_seconds)
         finally:
             process.kill()
+
+
+def _begun(
+    command: list[str], *, stdin: int | IO[bytes], cwd: Path | None, environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    """The process of `command`, which `_command` gave; nothing that is said to it or that it says is buffered here."""
+    return subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
+        command,
+        bufsize=0,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=_environment() | dict(environment or {}),
+    )
 
 
 def _environment() -> dict[str, str]:
