@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +56,22 @@ def piped(data: bytes, *words: str | Path, cwd: Path | None = None) -> subproces
     ) as run:
         out, err = run.communicate(data, timeout=120)
         return subprocess.CompletedProcess(words, run.returncode, out.decode(), err.decode())
+
+
+def stopped(when: Callable[[], object], *words: str | Path) -> str:
+    """What it complains about when Ctrl-C stops it soon after `when` is true; it ends within seconds, and says so."""
+    with subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as run:
+        while not when():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        sent = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert time.monotonic() - sent < 5
+    return err
 
 
 def error_lines(code: str, message: str, hint: str = "") -> str:

@@ -109,12 +109,7 @@ func (e *exporter) ExportVm(ctx *simulator.Context, req *types.ExportVm) soap.Ha
 		}
 		made.Info.DeviceUrl = append(made.Info.DeviceUrl, device)
 	}
-	if wanted.Initializing > 0 {
-		made.State = types.HttpNfcLeaseStateInitializing
-		time.AfterFunc(time.Duration(wanted.Initializing)*time.Millisecond, func() {
-			made.State = types.HttpNfcLeaseStateReady
-		})
-	}
+	made.initialize(wanted.Initializing)
 	ctx.Session.Put(made)
 	mutex.Lock()
 	exports[made.Self.Value] = made

@@ -134,12 +134,7 @@ func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*method
 			device.SslThumbprint = wanted.Thumbprint
 		}
 	}
-	if wanted.Initializing > 0 {
-		made.State = types.HttpNfcLeaseStateInitializing
-		time.AfterFunc(time.Duration(wanted.Initializing)*time.Millisecond, func() {
-			made.State = types.HttpNfcLeaseStateReady
-		})
-	}
+	made.initialize(wanted.Initializing)
 	ctx.Session.Put(made)
 	mutex.Lock()
 	leases[body.Res.Returnval.Value] = made
@@ -207,6 +202,16 @@ func (a *vapp) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap
 type lease struct {
 	simulator.HttpNfcLease
 	algorithm string // that was asked for, besides SHA-1
+}
+
+// initialize lets the lease be ready only after so many milliseconds.
+func (l *lease) initialize(milliseconds int) {
+	if milliseconds > 0 {
+		l.State = types.HttpNfcLeaseStateInitializing
+		time.AfterFunc(time.Duration(milliseconds)*time.Millisecond, func() {
+			l.State = types.HttpNfcLeaseStateReady
+		})
+	}
 }
 
 func (l *lease) fail(message string) {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import tarfile
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 import virt_ova
-from tests.build.command import command, environment, error_lines, json_of
+from tests.build.command import command, environment, error_lines, json_of, stopped
 from tests.build.command import virt_ova as run
 from tests.build.killed import Executioner
 from tests.build.ova import build_ova, with_manifest
@@ -524,16 +523,7 @@ def test_whenever_it_is_killed(
 def test_ctrl_c_while_a_file_is_read(tmp_path: Path, vsphere: VSphere, out: Path) -> None:
     virt_ova.install(small_ova(tmp_path / "a.ova"), vsphere.uri(), options=WEB)
     vsphere.set_faults(Action="stall", At=50)
-    words = command("export", "web", out, "-c", vsphere.uri())
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as done:
-        while not vsphere.seen()["Downloads"]:
-            time.sleep(0.05)
-        time.sleep(0.2)
-        sent = time.monotonic()
-        done.send_signal(signal.SIGINT)
-        _, err = done.communicate(timeout=30)
-    assert done.returncode == 130
-    assert time.monotonic() - sent < 5
+    err = stopped(lambda: vsphere.seen()["Downloads"], "export", "web", out, "-c", vsphere.uri())
     assert "Removed file " in err
     assert err.endswith("virt-ova: error: stopped by SIGINT [E_INTERRUPTED]\n")
     assert listing(out.parent) == []
