@@ -9,7 +9,7 @@ from http.client import HTTPResponse, IncompleteRead
 from typing import Final
 
 from virt_ova.errors import TargetError
-from virt_ova.target.esx.errors import BROKEN_LINE, error_of
+from virt_ova.target.esx.errors import BROKEN_LINE, REFUSED_HINT, error_of
 from virt_ova.target.esx.tls import PinnedConnection
 from virt_ova.target.esx.upload import DISK_TYPE, STALL_SECONDS, Destination
 from virt_ova.text import printable, quoted
@@ -62,7 +62,7 @@ class Download:
             raise TargetError(
                 f"the host does not give {quoted(self._name)}: {answer.status} {printable(answer.reason)}",
                 code="E_DOWNLOAD",
-                hint="Look at the host's log (hostd.log, vpxd.log) for the reason; 503 mostly means that it is busy.",
+                hint=REFUSED_HINT,
             )
         self.start = self._position = 0 if answer.status == _WHOLE else start
         etag = str(answer.headers["ETag"] or "")

@@ -14,6 +14,9 @@ from virt_ova.errors import SpaceError, TargetError
 from virt_ova.target.esx.tls import ThumbprintError
 from virt_ova.text import printable
 
+REFUSED_HINT: Final = "Look at the host's log (hostd.log, vpxd.log) for the reason; 503 mostly means that it is busy."
+"""For who is refused a file, to send or to read."""
+
 BROKEN_LINE: Final = (OSError, HTTPException)
 """What is raised when the other end cannot be reached, goes away, or does not speak the protocol."""
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from virt_ova.disk.base import Buffer
 from virt_ova.errors import TargetError
-from virt_ova.target.esx.errors import BROKEN_LINE, error_of
+from virt_ova.target.esx.errors import BROKEN_LINE, REFUSED_HINT, error_of
 from virt_ova.target.esx.tls import PinnedConnection, Trust
 from virt_ova.text import printable, quoted
 from virt_ova.units import MIB
@@ -191,5 +191,5 @@ class UploadSink:
             f"the host refused {quoted(self._name)} after {self._position} of {self._size} bytes: "
             f"{status} {printable(reason)}",
             code="E_UPLOAD",
-            hint="Look at the host's log (hostd.log, vpxd.log) for the reason; 503 mostly means that it is busy.",
+            hint=REFUSED_HINT,
         )
