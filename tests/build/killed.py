@@ -83,13 +83,13 @@ class Executioner:
 STUCK = """
 import importlib, operator, os, sys, threading
 from virt_ova.cli import main
-from virt_ova.stories.install import _Install
+from virt_ova.stories.building import PackageBuild
 
 def stick(frame, event, argument):
     global times
     is_it = (frame.f_code, event) == (code, "return")
     times -= is_it
-    if (is_it and times == 0) or (is_image and frame.f_code is _Install._define.__code__ and event == "call"):
+    if (is_it and times == 0) or (is_image and frame.f_code is PackageBuild._define.__code__ and event == "call"):
         sys.setprofile(None)
         print("here", flush=True)
         sys.stdin.read()
