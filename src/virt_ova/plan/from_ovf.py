@@ -20,11 +20,11 @@ from virt_ova.ovf.reading import scaled
 from virt_ova.plan.berths import plan_berths
 from virt_ova.plan.board import choose_board
 from virt_ova.plan.bootorder import with_boot_order
+from virt_ova.plan.choices import check_options, note_choices
 from virt_ova.plan.circumstances import Circumstances
 from virt_ova.plan.devices import plan_agent_channel, plan_cpus, plan_devices, plan_memory
 from virt_ova.plan.drives import drive_origins, plan_drives
 from virt_ova.plan.environments import needs_environment, with_environment
-from virt_ova.plan.eulas import eula_texts
 from virt_ova.plan.guest import Guest, describe_guest, guest_by_name
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.inputs import DiskSource
@@ -33,10 +33,10 @@ from virt_ova.plan.machine import Connection, Machine
 from virt_ova.plan.macs import check_macs
 from virt_ova.plan.nics import check_networks, named_networks, nic_origins, plan_nics
 from virt_ova.plan.options import InstallOptions
-from virt_ova.plan.plan import CHOOSABLE_MODES, DiskMode, Entity, ImageFormat, InstallPlan, Outcome, PackageIdentity
+from virt_ova.plan.plan import Entity, InstallPlan, Outcome, PackageIdentity
 from virt_ova.plan.properties import chosen_option, plan_entities, value_of
 from virt_ova.plan.settings import note_settings
-from virt_ova.plan.systems import Blueprint, choose_systems
+from virt_ova.plan.systems import Blueprint, choose_systems, description
 from virt_ova.plan.transfers import Transfers
 from virt_ova.plan.variables import plan_variables
 from virt_ova.text import quoted
@@ -139,37 +139,6 @@ class _Workshop:
     ledger: Ledger
 
 
-def check_options(envelope: Envelope, options: InstallOptions) -> None:
-    """Refuse what does not fit the package, or itself. Raises `PlanError` (``E_OPTION``)."""
-    known = [option.id for option in envelope.deployment_options]
-    if options.deployment_option is not None and options.deployment_option not in known:
-        there = ", ".join(quoted(each) for each in known) or "none"
-        raise PlanError(
-            f"the package has no deployment option {quoted(options.deployment_option)}, it has: {there}",
-            code="E_OPTION",
-        )
-    if options.disk_mode not in CHOOSABLE_MODES:
-        raise PlanError(f"disk mode {options.disk_mode} cannot be chosen", code="E_OPTION")
-    makes_qcow2 = options.disk_mode in {DiskMode.TRANSPLANT, DiskMode.LINK}
-    if makes_qcow2 and options.image_format is not ImageFormat.QCOW2:
-        raise PlanError(
-            f"disk mode {options.disk_mode} makes {ImageFormat.QCOW2} images, not {options.image_format}",
-            code="E_OPTION",
-            hint="Use --disk-mode expand for raw images.",
-        )
-
-
-def note_choices(envelope: Envelope, options: InstallOptions, ledger: Ledger) -> None:
-    """Say what was chosen for the user, and what the user has to agree to."""
-    if options.deployment_option is None and len(envelope.deployment_options) > 1:
-        others = ", ".join(quoted(each.id) for each in envelope.deployment_options)
-        message = f"the deployment option {quoted(chosen_option(envelope, options))} is taken, of {others}"
-        ledger.note("OPTION_DEFAULT", Severity.INFO, message)
-    if texts := eula_texts(envelope):
-        message = f"the package has {len(texts)} licence texts, which must be accepted to install it"
-        ledger.note("EULA", Severity.INFO, message)
-
-
 def _sized(
     envelope: Envelope, disks: Mapping[str, DiskSource], entities: tuple[Entity, ...]
 ) -> Mapping[str, DiskSource]:
@@ -268,14 +237,3 @@ def _recognise(system: VirtualSystem, workshop: _Workshop) -> Guest:
     guest = workshop.guests.get(system.os) or guest_by_name(system.os)
     workshop.ledger.setting(Outcome.KEPT, "guest", str(guest), describe_guest(guest, system.os))
     return guest
-
-
-def description(system: VirtualSystem) -> str:
-    """The annotation, else the product's name, vendor and version."""
-    if system.annotation:
-        return system.annotation
-    product = next(iter(system.products), None)
-    if product is None:
-        return ""
-    version = product.full_version or product.version
-    return " ".join(part for part in (product.vendor, product.name, version) if part)

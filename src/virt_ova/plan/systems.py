@@ -120,3 +120,14 @@ def _note_name(blueprint: Blueprint, options: InstallOptions, ledger: Ledger) ->
     if own and options.name is None and own != blueprint.name:
         message = f"system {quoted(own)} becomes machine {quoted(blueprint.name)}"
         ledger.note("NAME_MAPPED", Severity.INFO, message, blueprint.system.where)
+
+
+def description(system: VirtualSystem) -> str:
+    """The annotation, else the product's name, vendor and version."""
+    if system.annotation:
+        return system.annotation
+    product = next(iter(system.products), None)
+    if product is None:
+        return ""
+    version = product.full_version or product.version
+    return " ".join(part for part in (product.vendor, product.name, version) if part)

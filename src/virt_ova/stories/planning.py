@@ -1,4 +1,7 @@
-"""From an open package to a plan; of its images only those are looked into whose size nothing else tells."""
+"""From an open package to a plan; of its images only those are looked into whose size nothing else tells.
+
+Of the two planners, the one that is needed is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,13 @@ from dataclasses import replace
 from virt_ova.disk.gzipped import examine_gzipped
 from virt_ova.disk.opener import open_delta, open_disk
 from virt_ova.errors import PlanError
+from virt_ova.interrupt import held_back
 from virt_ova.osinfo import known_guests
 from virt_ova.ovf.envelope import VirtualSystem
 from virt_ova.ovf.references import drive_files, variables_file, walk
 from virt_ova.package.package import Package, PackageDisk, PackageFile
 from virt_ova.plan.efivars import MAX_BYTES, VariableStore, examine
-from virt_ova.plan.from_ovf import make_plan
 from virt_ova.plan.host import HostCapabilities
-from virt_ova.plan.importing import make_import_plan
 from virt_ova.plan.inputs import DiskSource
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import InstallPlan, PackageIdentity
@@ -42,7 +44,11 @@ def plan_install(
     digest = hashlib.sha256(package.descriptor).hexdigest()
     identity = PackageIdentity(name=printable(package.name), descriptor_sha256=digest)
     if host and host.makes_hardware:
+        with held_back():
+            from virt_ova.plan.importing import make_import_plan  # noqa: PLC0415
         return make_import_plan(package.envelope, identity=identity, host=host, options=options or InstallOptions())
+    with held_back():
+        from virt_ova.plan.from_ovf import make_plan  # noqa: PLC0415
     systems = [each for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)]
     with_variables = {variables_file(package.envelope, hardware) for each in systems for hardware in each.hardware}
     in_drives = drive_files(package.envelope)
