@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +98,8 @@ def read_policy_file(path: Path) -> PolicyFile:
         return PolicyFile(path=path)
     except PATH_ERRORS as exc:
         raise _wrong(path, path_problem(exc)) from exc
+    import tomllib  # noqa: PLC0415 - few have such a file
+
     try:
         document = tomllib.loads(data.decode())
     except ValueError as exc:

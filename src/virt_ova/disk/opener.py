@@ -1,14 +1,10 @@
-"""From a member or an image format to the reader or writer for it: the only place that knows them all."""
+"""From a member to the reader for its format: the only place that knows them all, and loads the one that is needed."""
 
 from __future__ import annotations
 
 from virt_ova.disk.base import DeltaReader, DiskFormat, DiskReader
 from virt_ova.disk.probe import probe
-from virt_ova.disk.qcow2.reader import Qcow2Reader
 from virt_ova.disk.raw import RawReader
-from virt_ova.disk.vdi.reader import open_vdi
-from virt_ova.disk.vhd.reader import open_vhd
-from virt_ova.disk.vhdx.reader import open_vhdx
 from virt_ova.disk.vmdk.reader import VmdkReader
 from virt_ova.disk.vmdk.split import SplitReader
 from virt_ova.errors import DiskError
@@ -58,12 +54,20 @@ def _open(member: Member) -> DiskReader:
         case DiskFormat.VMDK_STREAM | DiskFormat.VMDK_SPARSE:
             return SplitReader(member) if member.extents else VmdkReader(member)
         case DiskFormat.QCOW2:
+            from virt_ova.disk.qcow2.reader import Qcow2Reader  # noqa: PLC0415
+
             return Qcow2Reader(member)
         case DiskFormat.VHD:
+            from virt_ova.disk.vhd.reader import open_vhd  # noqa: PLC0415
+
             return open_vhd(member)
         case DiskFormat.VHDX:
+            from virt_ova.disk.vhdx.reader import open_vhdx  # noqa: PLC0415
+
             return open_vhdx(member)
         case DiskFormat.VDI:
+            from virt_ova.disk.vdi.reader import open_vdi  # noqa: PLC0415
+
             return open_vdi(member)
         case DiskFormat.RAW | DiskFormat.ISO:
             return RawReader(member, disk_format=disk_format)

@@ -9,14 +9,12 @@ from typing import Final
 from virt_ova.errors import DescriptorError, PackageError, SourceError
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.ovf.reader import read_envelope
-from virt_ova.ovf.xml import MAX_BYTES as MAX_OVF_BYTES
+from virt_ova.ovf.xml import MAX_BYTES
 from virt_ova.package.strings import read_strings
 from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.opener import DESCRIPTORS
 from virt_ova.source.pipe import SAVE_FIRST
 from virt_ova.text import printable, quoted
-from virt_ova.vmx.reader import read_vmx
-from virt_ova.vmx.settings import MAX_BYTES as MAX_VMX_BYTES
 
 _HINTS: Final = {
     ("ova", False): "This is another kind of tar, or an OVA that was packed with a folder around its files.",
@@ -68,25 +66,24 @@ def read_descriptor(archive: Archive, locale: str) -> Descriptor:
         DescriptorError: it makes no sense.
     """
     member = _find(archive)
-    limit, code = (MAX_VMX_BYTES, "E_VMX_LIMIT") if is_vmx(member) else (MAX_OVF_BYTES, "E_OVF_LIMIT")
-    if member.size > limit:
-        raise DescriptorError(
-            f"the descriptor has {member.size} bytes, expected at most {limit}",
-            code=code,
-            where=printable(member.name),
-        )
-    data = member.read()
     try:
-        if is_vmx(member):
-            return Descriptor(member=member, data=data, envelope=read_vmx(data))
-        return _read_ovf(archive, member, data, locale)
+        return _read_vmx(member) if is_vmx(member) else _read_ovf(archive, member, locale)
     except DescriptorError as exc:
         exc.at(printable(member.name))
         raise
 
 
-def _read_ovf(archive: Archive, member: Member, data: bytes, locale: str) -> Descriptor:
+def _read_vmx(member: Member) -> Descriptor:
+    from virt_ova.vmx.reader import read_vmx  # noqa: PLC0415 - few packages need it
+    from virt_ova.vmx.settings import MAX_BYTES as MOST_BYTES  # noqa: PLC0415
+
+    data = _read(member, MOST_BYTES, "E_VMX_LIMIT")
+    return Descriptor(member=member, data=data, envelope=read_vmx(data))
+
+
+def _read_ovf(archive: Archive, member: Member, locale: str) -> Descriptor:
     """Read twice where its texts are in other files, which only the first reading tells."""
+    data = _read(member, MAX_BYTES, "E_OVF_LIMIT")
     envelope = read_envelope(data, locale=locale)
     strings = read_strings(archive, envelope)
     if strings:
@@ -94,6 +91,12 @@ def _read_ovf(archive: Archive, member: Member, data: bytes, locale: str) -> Des
         envelope = read_envelope(data, locale=locale, strings=contents)
     contents_by_name = {file.name: file.content for file in strings.values()}
     return Descriptor(member=member, data=data, envelope=envelope, strings=contents_by_name)
+
+
+def _read(member: Member, limit: int, code: str) -> bytes:
+    if member.size > limit:
+        raise DescriptorError(f"the descriptor has {member.size} bytes, expected at most {limit}", code=code)
+    return member.read()
 
 
 def _find(archive: Archive) -> Member:
