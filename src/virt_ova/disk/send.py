@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from virt_ova.disk.base import DiskFormat, DiskReader, Sink
 from virt_ova.disk.copy import cut
 from virt_ova.disk.pump import Hasher, Piece, Run, pump, read_spans, spans_between
-from virt_ova.disk.vmdk.grains import check_marker
+from virt_ova.disk.vmdk.grains import check_markers
 from virt_ova.errors import DiskError
 from virt_ova.source.base import Member
 from virt_ova.text import printable
@@ -47,14 +47,11 @@ def send_disk(
     block_map = reader.block_map
 
     def check(piece: Piece) -> list[Run]:
-        for ordinal in piece.ordinals:
-            offset = block_map.offsets[ordinal]
-            following = block_map.offsets[ordinal + 1] if ordinal + 1 < len(block_map) else member.size
-            try:
-                check_marker(memoryview(piece.data)[offset - piece.offset :], block_map, ordinal, following - offset)
-            except DiskError as exc:
-                exc.at(printable(member.name))
-                raise
+        try:
+            check_markers(block_map, piece.data, piece.offset, piece.ordinals, member.size)
+        except DiskError as exc:
+            exc.at(printable(member.name))
+            raise
         return _as_it_is(piece)
 
     pieces = read_spans(cut(block_map, member.size, every_byte=True), member.read_at)

@@ -6,6 +6,8 @@ The marker repeats which grain it is and must agree with the block map.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from virt_ova.disk.base import BlockMap, Buffer
 from virt_ova.disk.vmdk.layout import GRAIN_MARKER
 from virt_ova.errors import DiskError
@@ -71,6 +73,17 @@ def check_marker(data: memoryview | bytes, block_map: BlockMap, ordinal: int, ro
     if not 0 < size <= most:
         raise bad_grain(block_map, ordinal, f"its marker claims {size} bytes", f"1 to {most}")
     return int(size)
+
+
+def check_markers(block_map: BlockMap, stored: bytes, offset: int, ordinals: range, member_bytes: int) -> None:
+    """As `check_marker`, for the grains of `ordinals`, which lie in the bytes `stored` of the member from `offset`."""
+    grain_sectors = block_map.block_bytes // SECTOR_BYTES
+    places = [*block_map.offsets[ordinals.start : ordinals.stop + 1], member_bytes]
+    for ordinal, (place, following) in zip(ordinals, pairwise(places), strict=False):
+        lba, size = GRAIN_MARKER.unpack_from(stored, place - offset)
+        room = min(following - place, block_map.max_stored_bytes) - GRAIN_MARKER.size
+        if lba != block_map.numbers[ordinal] * grain_sectors or not 0 < size <= room:
+            check_marker(memoryview(stored)[place - offset :], block_map, ordinal, following - place)
 
 
 def _slice(stored: memoryview, block_map: BlockMap, ordinal: int) -> Buffer:
