@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     and they are ignored at the end, when there is a status already. What is there then goes with the process, and is
     not looked through for what could be freed: that would take a tenth of what it takes to load all modules.
     """
+    gc.set_threshold(50_000)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     raise_on_stop_signals()
     command = import_module("virt_ova.cli.command")
