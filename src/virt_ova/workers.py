@@ -53,14 +53,14 @@ class Workers:
     """A context with threads that do what is submitted, the first first. When it is left, what was not begun is not."""
 
     def __init__(self, number: int) -> None:
-        """So many threads, which all start with the context."""
+        """So many threads, which all start with the context; without any, who submits does it at once."""
         self._number = number
         self._threads: list[Thread] = []
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._is_over = False
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Let a thread call `work`; see `result`."""
+        """Let a thread call `work`, or do it; see `result`."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -72,7 +72,10 @@ class Workers:
             except BaseException as exc:  # noqa: BLE001 - told to who asks for the result
                 future.set_exception(exc)
 
-        self._tasks.put(run)
+        if self._number:
+            self._tasks.put(run)
+        else:
+            run()
         return future
 
     def result(self, future: Future[T]) -> T:

@@ -37,6 +37,15 @@ def test_one_thread_works_in_order() -> None:
     assert seen == list(range(100))
 
 
+def test_without_threads_who_submits_does_it_at_once() -> None:
+    with Workers(0) as pool:
+        where, failed = pool.submit(threading.get_ident), pool.submit(divmod, 7, 0)
+        assert where.done()
+        assert pool.result(where) == threading.get_ident()
+        with pytest.raises(ZeroDivisionError):
+            pool.result(failed)
+
+
 def test_what_was_not_begun_is_not_when_the_context_is_left() -> None:
     begun, before = threading.Event(), threading.active_count()
 

@@ -1,6 +1,7 @@
 """Moves a member through hashing and placing, piece by piece.
 
-Each piece is read once, by one thread; hashed, in order, by another; and placed by as many as there are processors.
+Each piece is read once, by one thread; hashed, in order, by another; and placed by as many as there are processors, or
+by the first where nothing is to be decoded.
 What is verified are so the very bytes that are used, and the pieces under way bound the memory.
 """
 
@@ -87,10 +88,10 @@ def pump(
     Args:
         pieces: in rising order; asked for in this thread, one at a time.
         sink: takes what is placed: in order from this thread, or at once from the placing threads.
-        place: what of a piece goes where; called in other threads.
+        place: what of a piece goes where; called in the threads that place.
         hasher: is fed every piece in order; None when no digest is asked for.
         advance: is told in this thread of the bytes done.
-        threads: how many place.
+        threads: how many place; this one does when there are none.
 
     Raises:
         VirtOvaError: whatever the callables raise.

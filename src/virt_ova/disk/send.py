@@ -55,7 +55,7 @@ def send_disk(
         return _as_it_is(piece)
 
     pieces = read_spans(cut(block_map, member.size, every_byte=True), member.read_at)
-    pump(pieces, sink, place=check, hasher=hasher, advance=advance, threads=1)
+    pump(pieces, sink, place=check, hasher=hasher, advance=advance, threads=0)
     sink.finish(member.size)
 
 
@@ -73,7 +73,7 @@ def send_file(
 
 def send_pieces(pieces: Iterable[Piece], sink: Sink, *, hasher: Hasher | None, advance: Callable[[int], None]) -> None:
     """Write `pieces` to `sink` as they come; it is not finished yet. Arguments and errors as `send_disk`."""
-    pump(pieces, sink, place=_as_it_is, hasher=hasher, advance=advance, threads=1)
+    pump(pieces, sink, place=_as_it_is, hasher=hasher, advance=advance, threads=0)
 
 
 def _as_it_is(piece: Piece) -> list[Run]:

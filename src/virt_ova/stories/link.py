@@ -80,7 +80,7 @@ def open_link(package: Package, member: Member, reader: DiskReader, image_format
         """Hash the member, and write the metadata."""
         if hasher:
             pieces = read_spans(spans_between(0, member.size), member.read_at)
-            pump(pieces, sink, place=lambda _: [], hasher=hasher, advance=advance, threads=1)
+            pump(pieces, sink, place=lambda _: [], hasher=hasher, advance=advance, threads=0)
         write_blank(writer, sink)
 
     return blank, Way(
