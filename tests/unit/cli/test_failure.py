@@ -44,12 +44,13 @@ def test_an_error_of_ours_is_told_as_it_is() -> None:
 
 
 def test_a_thread_that_is_refused_is_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "_start_new_thread", _refuse)
+    for starter in ("_start_new_thread", "_start_joinable_thread"):  # until Python 3.12, and since
+        monkeypatch.setattr(threading, starter, _refuse, raising=False)
     with pytest.raises(RuntimeError) as caught:
         threading.Thread(target=print).start()
     assert failure_of(caught.value).code == "E_MEMORY"
 
 
-def _refuse(*_: object) -> None:
+def _refuse(*_: object, **__: object) -> None:
     """As CPython does (``thread_PyThread_start_new_thread``)."""
     raise RuntimeError("can't start new thread")
