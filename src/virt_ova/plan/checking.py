@@ -15,13 +15,14 @@ from typing import Final
 from virt_ova.errors import PlanError
 from virt_ova.ovf.environment import not_in_xml
 from virt_ova.plan.bays import units_of
-from virt_ova.plan.devices import MAX_CPUS, MAX_PARALLEL, MAX_SERIAL
+from virt_ova.plan.devices import MAX_PARALLEL, MAX_SERIAL
 from virt_ova.plan.machine import Bus, Controller, Drive, DriveKind, FirmwareKind, Machine
 from virt_ova.plan.macs import is_host_mac
 from virt_ova.plan.naming import check_name, is_image_name
 from virt_ova.plan.nics import MODELS as NIC_MODELS
 from virt_ova.plan.nics import NETWORKS, connection_problem
 from virt_ova.plan.plan import CHOOSABLE_MODES, Entity, ImageFormat, InstallPlan
+from virt_ova.plan.processors import MAX_CPUS
 from virt_ova.plan.properties import walk_entities
 from virt_ova.plan.to_qemu import SCSI_DEVICES, SOUND_DEVICES, USB_DEVICES, VIDEO_DEVICES
 from virt_ova.plan.turns import MAX_DELAY_SECONDS

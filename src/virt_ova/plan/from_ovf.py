@@ -22,7 +22,7 @@ from virt_ova.plan.board import choose_board
 from virt_ova.plan.bootorder import with_boot_order
 from virt_ova.plan.choices import check_options, note_choices
 from virt_ova.plan.circumstances import Circumstances
-from virt_ova.plan.devices import plan_agent_channel, plan_cpus, plan_devices, plan_memory
+from virt_ova.plan.devices import plan_agent_channel, plan_devices
 from virt_ova.plan.drives import drive_origins, plan_drives
 from virt_ova.plan.environments import needs_environment, with_environment
 from virt_ova.plan.guest import Guest, describe_guest, guest_by_name
@@ -34,6 +34,7 @@ from virt_ova.plan.macs import check_macs
 from virt_ova.plan.nics import check_networks, named_networks, nic_origins, plan_nics
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import Entity, InstallPlan, Outcome, PackageIdentity
+from virt_ova.plan.processors import plan_cpus, plan_memory
 from virt_ova.plan.properties import chosen_option, plan_entities, value_of
 from virt_ova.plan.settings import note_settings
 from virt_ova.plan.systems import Blueprint, choose_systems, description

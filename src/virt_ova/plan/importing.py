@@ -16,13 +16,13 @@ from virt_ova.findings import Severity
 from virt_ova.ovf.envelope import Envelope, Item
 from virt_ova.ovf.hardware import firmware, nics
 from virt_ova.plan.choices import check_options, note_choices
-from virt_ova.plan.devices import plan_cpus, plan_memory
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Connection, ConnectionKind, Firmware, FirmwareKind, Machine, Nic
 from virt_ova.plan.nics import check_networks, describe
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import DiskMode, InstallPlan, Outcome, PackageIdentity
+from virt_ova.plan.processors import plan_cpus, plan_memory
 from virt_ova.plan.properties import chosen_option, plan_entities
 from virt_ova.plan.systems import Blueprint, choose_systems, description
 from virt_ova.text import quoted
