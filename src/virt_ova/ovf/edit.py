@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from virt_ova.ovf.envelope import Envelope, VirtualSystem
@@ -20,6 +20,7 @@ from virt_ova.ovf.xml import Element, read_document
 _TAG: Final = re.compile(rb"<[^\"'>]*(?:\"[^\"]*\"[^\"'>]*|'[^']*'[^\"'>]*)*>")
 _DECLARATION: Final = re.compile(r"\A\s*<\?xml\s[^>]*\?>\s*")
 _SYSTEM: Final = "VirtualSystem"
+_NAME: Final = "Name"
 _CONTENT: Final = frozenset({_SYSTEM, "VirtualSystemCollection", "Content"})
 _OF_ALL: Final = frozenset({"StartupSection"})
 """Sections of an envelope that name its systems."""
@@ -92,9 +93,7 @@ def only_system(text: str, envelope: Envelope, system: VirtualSystem) -> str:
     """The descriptor of a package that has only `system`, its disks and its files; `text` is that of `envelope`."""
     data = text.encode()
     root = elements_of(data)
-    systems = [each for each in walk(envelope.content) if isinstance(each, VirtualSystem)]
-    number = next(number for number, each in enumerate(systems) if each is system)
-    chosen = tuple(_systems(root))[number]
+    chosen = next(element for element, each in _pairs(root, envelope) if each is system)
     content = [child for child in root.children if child.name in _CONTENT]
     holder = chosen
     while holder.parent is not root and holder.parent is not None:
@@ -110,6 +109,41 @@ def only_system(text: str, envelope: Envelope, system: VirtualSystem) -> str:
     files |= {disk.file_ref for disk in envelope.disks if disk.id in disks}
     others = [*_entries(root, "DiskSection", "diskId", disks), *_entries(root, "References", "id", files)]
     return edited(data, [*edits, *(removed(data, other) for other in others)])
+
+
+def renamed(text: str, envelope: Envelope, names: Iterable[tuple[VirtualSystem, str]]) -> str:
+    """The descriptor `text` of `envelope` in which each of some systems has the name that stands with it.
+
+    A name is a machine's (`virt_ova.plan.naming`), which XML takes as it is.
+    """
+    data = text.encode()
+    wanted = {id(system): name for system, name in names}
+    edits = [
+        _rename(data, element, wanted[id(system)])
+        for element, system in _pairs(elements_of(data), envelope)
+        if wanted.get(id(system), system.name) != system.name
+    ]
+    return edited(data, [edit for edit in edits if edit])
+
+
+def _rename(data: bytes, element: Element, name: str) -> Edit | None:
+    """The edit that gives a system a name; its Name comes behind its Info (DSP0243 9.1), and in OVF 0.9 it has none."""
+    prefix = data[element.starts_at + 1 : _inside(data, element)].split()[0].rpartition(b":")[0]
+    tag = b":".join(filter(None, (prefix, _NAME.encode())))
+    new = b"<%s>%s</%s>" % (tag, name.encode(), tag)
+    if there := child_of(element, _NAME):
+        return replace(removed(data, there), new=new)
+    if element.name != _SYSTEM:
+        return None
+    info = child_of(element, "Info")
+    place = _end(data, info) if info else _inside(data, element)
+    return Edit(start=place, end=place, new=new)
+
+
+def _pairs(root: Element, envelope: Envelope) -> Iterator[tuple[Element, VirtualSystem]]:
+    """Each system of the envelope with its element."""
+    systems = [each for each in walk(envelope.content) if isinstance(each, VirtualSystem)]
+    return zip(_systems(root), systems, strict=True)
 
 
 def _with_parents(disks: set[str], envelope: Envelope) -> set[str]:

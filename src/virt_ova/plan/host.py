@@ -26,6 +26,7 @@ class HostCapabilities:
         networks: names of networks that machines can be plugged into.
         default_connection: where a network goes that the user did not name.
         makes_hardware: whether it reads descriptors itself, so that hardware is not planned here.
+        makes_groups: whether it makes one thing of a package of several machines, and wants to be told of them as one.
         tells_properties: whether it tells guests their properties by itself.
         newest_hardware: newest version of VMware's virtual hardware that it has (14 for ``vmx-14``); 0 when not known.
     """
@@ -41,6 +42,7 @@ class HostCapabilities:
     networks: tuple[str, ...] = ()
     default_connection: Connection = field(default_factory=lambda: Connection(kind=ConnectionKind.USER))
     makes_hardware: bool = False
+    makes_groups: bool = False
     tells_properties: bool = False
     newest_hardware: int = 0
 

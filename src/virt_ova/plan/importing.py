@@ -13,12 +13,13 @@ from typing import Final
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
-from virt_ova.ovf.envelope import Envelope, Item
+from virt_ova.ovf.envelope import Envelope, Item, VirtualSystem
 from virt_ova.ovf.hardware import firmware, nics
 from virt_ova.plan.choices import check_options, note_choices
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
 from virt_ova.plan.machine import Connection, ConnectionKind, Firmware, FirmwareKind, Machine, Nic
+from virt_ova.plan.naming import check_name, machine_name
 from virt_ova.plan.nics import check_networks, describe
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import DiskMode, InstallPlan, Outcome, PackageIdentity
@@ -49,6 +50,9 @@ def make_import_plan(
     if entities and not host.tells_properties:
         _note_transports(blueprints, ledger)
     connections = _connections(blueprints, options.networks, host, ledger)
+    if makes_group(envelope, host):
+        group = options.name or machine_name(envelope.content[0].name or identity.name)
+        blueprints = tuple(replace(each, collection=group) for each in blueprints)
     return InstallPlan(
         package=identity,
         deployment_option=chosen_option(envelope, options),
@@ -59,6 +63,28 @@ def make_import_plan(
         decisions=tuple(ledger.decisions),
         findings=(*envelope.findings, *ledger.findings),
     )
+
+
+def makes_group(envelope: Envelope, host: HostCapabilities) -> bool:
+    """Whether the package becomes one group of machines, whose name is their `Machine.collection`."""
+    is_single = len(envelope.content) == 1 and isinstance(envelope.content[0], VirtualSystem)
+    return host.makes_groups and not is_single
+
+
+def group_name(plan: InstallPlan) -> str:
+    """Name of the group that the machines of a plan become.
+
+    Raises:
+        PlanError: the machines are in several (``E_PLAN_HARDWARE``), or the name cannot be used (``E_NAME``).
+    """
+    names = sorted({machine.collection for machine in plan.machines})
+    if len(names) != 1:
+        raise PlanError(
+            f"the machines are in {len(names)} collections ({', '.join(map(quoted, names))}), expected one for all",
+            code="E_PLAN_HARDWARE",
+            hint="Give all machines of the plan the same collection, which is the name of their vApp.",
+        )
+    return check_name(names[0])
 
 
 def connections_of(plan: InstallPlan) -> Mapping[str, Connection]:
@@ -103,7 +129,7 @@ def check_import_plan(plan: InstallPlan, fresh: InstallPlan) -> None:
 def _decided_elsewhere(machine: Machine) -> Machine:
     """The machine without what is decided here."""
     nameless = tuple(replace(nic, connection=_NOWHERE) for nic in machine.nics)
-    return replace(machine, name="machine", title="", package="", description="", nics=nameless)
+    return replace(machine, name="machine", collection="", title="", package="", description="", nics=nameless)
 
 
 def _check_choices(options: InstallOptions) -> None:

@@ -18,15 +18,14 @@ from virt_ova.disk.base import Sink
 from virt_ova.errors import PlanError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
-from virt_ova.ovf.edit import only_system
+from virt_ova.ovf.edit import only_system, renamed
 from virt_ova.ovf.envelope import File, VirtualSystem
 from virt_ova.ovf.fitting import Change, fitted, misfits
 from virt_ova.package.files import PackageFile, hrefs
 from virt_ova.package.package import Package
-from virt_ova.plan.importing import check_import_plan, connections_of
+from virt_ova.plan.importing import check_import_plan, connections_of, group_name, makes_group
 from virt_ova.plan.inputs import Backing
 from virt_ova.plan.machine import Machine
-from virt_ova.plan.naming import machine_name
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan, Transfer
 from virt_ova.plan.properties import surroundings, with_passwords
@@ -140,11 +139,11 @@ class PackageImport:
         """What is asked for: the package as one, or each of its machines."""
         envelope, machines = self._package.envelope, self.plan.machines
         text = self._fit(described(self._package))
+        if makes_group(envelope, self._target.capabilities):
+            names = [(turn.system, machine.name) for turn, machine in zip(turns_of(envelope), machines, strict=True)]
+            return [self._request(renamed(text, envelope, names), group_name(self.plan), machines)]
         if len(envelope.content) == 1 and isinstance(envelope.content[0], VirtualSystem):
             return [self._request(text, machines[0].name, machines)]
-        if self._target.makes_groups:
-            name = self._options.name or machine_name(envelope.content[0].name or self._package.name)
-            return [self._request(text, name, machines)]
         return [
             self._request(only_system(text, envelope, turn.system), machine.name, (machine,))
             for turn, machine in zip(turns_of(envelope), machines, strict=True)
@@ -245,10 +244,12 @@ class PackageImport:
         return domains
 
     def _start(self, domains: list[Domain]) -> tuple[Start, ...]:
-        """Start the machines, or the one group that they are."""
+        """Start the machines, or the one group that they are, which knows its own order."""
         if not self._options.start:
             return ()
-        machines = self.plan.machines[: len(domains)]
+        machines = self.plan.machines
+        if makes_group(self._package.envelope, self._target.capabilities):
+            machines = (replace(machines[0], startup=None),)
         return start_all(machines, domains, watch_seconds=self._options.wait_boot_seconds, monitor=self._monitor)
 
     def _result(

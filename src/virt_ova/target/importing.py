@@ -135,10 +135,6 @@ class Importer(Protocol):
     def capabilities(self) -> HostCapabilities:
         """What the host offers; asked once."""
 
-    @property
-    def makes_groups(self) -> bool:
-        """Whether it takes a package of several machines as one; else it wants a descriptor for each."""
-
     def prepare(self, request: ImportRequest) -> Offer:
         """Let the hypervisor read the descriptor; makes nothing.
 

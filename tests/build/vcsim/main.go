@@ -23,7 +23,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -42,8 +41,12 @@ type Faults struct {
 	PauseMs      int    // before each piece of an upload
 	Initializing int    // milliseconds in which a new lease is not ready
 	Complete     string // message of the fault that ends Complete
+	LeaveGroup   bool   // the vApp of such a lease stays
+	NoStart      string // name of a machine in a vApp that cannot be started
 	Missing      bool   // Complete succeeds, and the machine is gone
 	LoseAnswer   bool   // a machine is made, or the first one of a vApp, and nobody hears of it
+	Refuse       string // message of the fault that is answered then, in place of the lease
+	LeaseFault   string // kind of the fault by which a lease ends before it is ready: DuplicateName, NoDiskSpace
 	KeepMachine  bool   // it cannot be removed
 	DeafBeats    int    // so many reports of progress get no answer
 	DeviceUrl    string // in place of the URLs of a lease
@@ -95,21 +98,29 @@ func now() Faults {
 type pool struct{ simulator.ResourcePool }
 
 func (p *pool) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soap.HasFault {
-	if group, isGroup := req.Spec.(*types.VirtualAppImportSpec); isGroup {
-		return p.importGroup(ctx, req, group)
+	var res *methods.ImportVAppBody
+	if spec, isGroup := req.Spec.(*types.VirtualAppImportSpec); isGroup {
+		res = p.importGroup(ctx, req, spec)
+	} else {
+		res, _ = p.importOne(ctx, req)
 	}
-	res, _ := p.importOne(ctx, req)
 	if res.Fault_ == nil {
-		perhapsLose()
+		if fault := perhapsFail(); fault != nil {
+			return &methods.ImportVAppBody{Fault_: fault}
+		}
 	}
 	return res
 }
 
-// perhapsLose ends an answer before it has begun.
-func perhapsLose() {
+// perhapsFail ends an answer before it has begun, or makes a fault of it; what was made stays.
+func perhapsFail() *soap.Fault {
 	if now().LoseAnswer {
 		panic(http.ErrAbortHandler)
 	}
+	if message := now().Refuse; message != "" {
+		return simulator.Fault(message, &types.FileFault{File: "disk"})
+	}
+	return nil
 }
 
 // importOne makes a machine, and a lease of our own for it.
@@ -135,68 +146,12 @@ func (p *pool) importOne(ctx *simulator.Context, req *types.ImportVApp) (*method
 		}
 	}
 	made.initialize(wanted.Initializing)
+	made.refuse(ctx, wanted.LeaseFault)
 	ctx.Session.Put(made)
 	mutex.Lock()
 	leases[body.Res.Returnval.Value] = made
 	mutex.Unlock()
 	return body, made
-}
-
-// importGroup makes a vApp, which the simulator's own import does not know: one lease for all of its machines.
-func (p *pool) importGroup(
-	ctx *simulator.Context, req *types.ImportVApp, spec *types.VirtualAppImportSpec,
-) soap.HasFault {
-	made := p.ResourcePool.CreateVApp(&types.CreateVApp{
-		This: p.Self, Name: spec.Name, ResSpec: spec.ResourcePoolSpec, ConfigSpec: spec.VAppConfigSpec,
-		VmFolder: req.Folder,
-	}).(*methods.CreateVAppBody)
-	if made.Fault_ != nil {
-		return &methods.ImportVAppBody{Fault_: made.Fault_}
-	}
-	app := &vapp{*simulator.Map.Get(made.Res.Returnval).(*simulator.VirtualApp)}
-	app.VAppConfig.InstanceUuid = spec.VAppConfigSpec.InstanceUuid
-	simulator.Map.Put(app)
-	var body *methods.ImportVAppBody
-	var whole *lease
-	for _, child := range spec.Child {
-		one, part := p.importOne(ctx, &types.ImportVApp{This: req.This, Spec: child, Folder: req.Folder, Host: req.Host})
-		if one.Fault_ != nil {
-			return one
-		}
-		app.Vm = append(app.Vm, part.Info.Entity)
-		perhapsLose()
-		if whole == nil {
-			body, whole = one, part
-		} else {
-			whole.Info.DeviceUrl = append(whole.Info.DeviceUrl, part.Info.DeviceUrl...)
-		}
-	}
-	whole.Info.Entity = app.Self
-	return body
-}
-
-type vapp struct{ simulator.VirtualApp }
-
-func (a *vapp) PowerOnVAppTask(ctx *simulator.Context, req *types.PowerOnVApp_Task) soap.HasFault {
-	task := simulator.CreateTask(a, "powerOn", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
-		for _, ref := range a.Vm {
-			simulator.Map.Get(ref).(*simulator.VirtualMachine).PowerOnVMTask(ctx, &types.PowerOnVM_Task{This: ref})
-		}
-		return nil, nil
-	})
-	return &methods.PowerOnVApp_TaskBody{Res: &types.PowerOnVApp_TaskResponse{Returnval: task.Run()}}
-}
-
-func (a *vapp) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
-	task := simulator.CreateTask(a, "destroy", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
-		for _, ref := range a.Vm {
-			simulator.Map.Get(ref).(*simulator.VirtualMachine).DestroyTask(ctx, &types.Destroy_Task{This: ref})
-		}
-		a.Vm = nil
-		a.VirtualApp.DestroyTask(req)
-		return nil, nil
-	})
-	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run()}}
 }
 
 type lease struct {
@@ -212,6 +167,19 @@ func (l *lease) initialize(milliseconds int) {
 			l.State = types.HttpNfcLeaseStateReady
 		})
 	}
+}
+
+// refuse ends a lease before it is ready: what was made for it goes, and it tells no more than why.
+func (l *lease) refuse(ctx *simulator.Context, kind string) {
+	reasons := map[string]types.BaseMethodFault{"DuplicateName": &types.DuplicateName{Object: l.Info.Entity}, "NoDiskSpace": &types.NoDiskSpace{}}
+	reason, isWanted := reasons[kind]
+	if !isWanted {
+		return
+	}
+	simulator.Map.Get(l.Info.Entity).(*simulator.VirtualMachine).DestroyTask(ctx, &types.Destroy_Task{This: l.Info.Entity})
+	l.Info = nil
+	l.Error = &types.LocalizedMethodFault{Fault: reason}
+	l.State = types.HttpNfcLeaseStateError
 }
 
 func (l *lease) fail(message string) {
@@ -317,15 +285,9 @@ func (l *lease) HttpNfcLeaseGetManifest(req *types.HttpNfcLeaseGetManifest) soap
 
 type manager struct{ simulator.OvfManager }
 
-var (
-	group  = regexp.MustCompile(`(?s)<VirtualSystemCollection .*</VirtualSystemCollection>`)
-	system = regexp.MustCompile(`(?s)<VirtualSystem .*?</VirtualSystem>`)
-	named  = regexp.MustCompile(`<Name>([^<]*)</Name>`)
-)
-
 func (m *manager) CreateImportSpec(ctx *simulator.Context, req *types.CreateImportSpec) soap.HasFault {
-	if group.MatchString(req.OvfDescriptor) {
-		return m.groupSpec(ctx, req)
+	if top := topOf(req.OvfDescriptor); top.isGroup {
+		return m.importSpecOf(ctx, req, top)
 	}
 	res := m.OvfManager.CreateImportSpec(ctx, req)
 	if warning := now().Warning; warning != "" && res.Fault() == nil {
@@ -335,28 +297,6 @@ func (m *manager) CreateImportSpec(ctx *simulator.Context, req *types.CreateImpo
 		})
 	}
 	return res
-}
-
-// groupSpec is the specification of a vApp: those of its machines.
-func (m *manager) groupSpec(ctx *simulator.Context, req *types.CreateImportSpec) soap.HasFault {
-	spec := &types.VirtualAppImportSpec{
-		Name: req.Cisp.EntityName, VAppConfigSpec: simulator.NewVAppConfigSpec(),
-		ResourcePoolSpec: types.DefaultResourceConfigSpec(),
-	}
-	result := types.OvfCreateImportSpecResult{ImportSpec: spec}
-	for _, text := range system.FindAllString(req.OvfDescriptor, -1) {
-		one := *req
-		one.Cisp.EntityName = named.FindStringSubmatch(text)[1]
-		one.OvfDescriptor = group.ReplaceAllLiteralString(req.OvfDescriptor, text)
-		part := m.OvfManager.CreateImportSpec(ctx, &one).(*methods.CreateImportSpecBody)
-		if part.Fault_ != nil {
-			return part
-		}
-		spec.Child = append(spec.Child, part.Res.Returnval.ImportSpec.(types.BaseImportSpec))
-		result.FileItem = append(result.FileItem, part.Res.Returnval.FileItem...)
-		result.Error = append(result.Error, part.Res.Returnval.Error...)
-	}
-	return &methods.CreateImportSpecBody{Res: &types.CreateImportSpecResponse{Returnval: result}}
 }
 
 // expire ends every session, as an idle timeout would.

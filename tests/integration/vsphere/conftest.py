@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,51 +51,107 @@ def _ready(vsphere: VSphere, monkeypatch: pytest.MonkeyPatch) -> Iterator[VSpher
     before = machines(vsphere)
     yield vsphere
     vsphere.set_faults()
-    with looked_into(vsphere) as folder:
-        for group in groups_beside(folder):
-            group.Destroy_Task()
-        for machine in folder.childEntity:
-            if machine.name not in before:
-                if machine.runtime.powerState == "poweredOn":
-                    machine.PowerOffVM_Task()
-                machine.Destroy_Task()
+    with placed_in(vsphere) as place:
+        for each in place.entities():
+            if _is_group(each):
+                if any(machine.runtime.powerState == "poweredOn" for machine in place.inside(each)):
+                    each.PowerOffVApp_Task(force=True)
+                each.Destroy_Task()
+            elif each.name not in before:
+                if each.runtime.powerState == "poweredOn":
+                    each.PowerOffVM_Task()
+                each.Destroy_Task()
 
 
 def machines(vsphere: VSphere) -> list[str]:
-    """Names of all machines."""
-    with looked_into(vsphere) as folder:
-        return sorted(machine.name for machine in folder.childEntity)
-
-
-def groups_beside(folder: Any) -> list[Any]:  # noqa: ANN401 - pyvmomi has no types
-    """All vApps of the datacenter that the folder of machines is in."""
-    pools = [each for compute in folder.parent.hostFolder.childEntity for each in compute.resourcePool.resourcePool]
-    return [pool for pool in pools if isinstance(pool, vim.VirtualApp)]
+    """Names of all machines, those in vApps included."""
+    with placed_in(vsphere) as place:
+        return sorted(machine.name for machine in place.machines())
 
 
 def everything(vsphere: VSphere) -> list[str]:
-    """Names of all machines and vApps."""
-    with looked_into(vsphere) as folder:
-        return sorted(each.name for each in (*folder.childEntity, *groups_beside(folder)))
+    """Names of all machines and vApps; what is in a vApp stands behind its name, as in ``shop/db``."""
+    with placed_in(vsphere) as place:
+        return sorted(place.paths())
 
 
 def machine_of(vsphere: VSphere, name: str) -> tuple[Any, str]:
     """Configuration of a machine, and its power state."""
-    with looked_into(vsphere) as folder:
-        machine = next(machine for machine in folder.childEntity if machine.name == name)
+    with placed_in(vsphere) as place:
+        machine = next(machine for machine in place.machines() if machine.name == name)
         return machine.config, str(machine.runtime.powerState)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where machines and vApps are; pyvmomi has no types."""
+
+    content: Any
+
+    @property
+    def folder(self) -> Any:  # noqa: ANN401
+        """Of machines."""
+        return self.content.rootFolder.childEntity[0].vmFolder
+
+    def entities(self) -> list[Any]:
+        """Machines and vApps in the folder of machines, and vApps that it does not list, which would be wrong."""
+        folder = self.folder
+        pools = [each for compute in folder.parent.hostFolder.childEntity for each in compute.resourcePool.resourcePool]
+        listed = list(folder.childEntity)
+        return listed + [pool for pool in pools if isinstance(pool, vim.VirtualApp) and pool not in listed]
+
+    def groups(self) -> list[Any]:
+        """The vApps that are in no other."""
+        return [each for each in self.entities() if isinstance(each, vim.VirtualApp)]
+
+    def machines(self) -> Iterator[Any]:
+        """All machines."""
+        for each in self.entities():
+            yield from self.inside(each) if _is_group(each) else [each]
+
+    def inside(self, group: Any) -> Sequence[Any]:  # noqa: ANN401
+        """All machines of a vApp, those in vApps of its own included."""
+        return self._inside(group, [vim.VirtualMachine], recursive=True)
+
+    def paths(self) -> Iterator[str]:
+        """The names of all."""
+        return self._paths(self.entities(), "")
+
+    def _paths(self, entities: Sequence[Any], place: str) -> Iterator[str]:
+        for each in entities:
+            yield place + each.name
+            if _is_group(each):
+                inside = self._inside(each, [vim.VirtualMachine, vim.VirtualApp], recursive=False)
+                yield from self._paths(inside, f"{place}{each.name}/")
+
+    def _inside(self, group: Any, kinds: Sequence[Any], *, recursive: bool) -> Sequence[Any]:  # noqa: ANN401
+        view = self.content.viewManager.CreateContainerView(group, list(kinds), recursive=recursive)
+        found: list[Any] = view.view
+        view.DestroyView()
+        return found
+
+
+def _is_group(entity: Any) -> bool:  # noqa: ANN401 - pyvmomi has no types
+    return isinstance(entity, vim.VirtualApp)
 
 
 @contextmanager
 def looked_into(vsphere: VSphere) -> Iterator[Any]:
     """The folder of machines, for the time of the block."""
+    with placed_in(vsphere) as place:
+        yield place.folder
+
+
+@contextmanager
+def placed_in(vsphere: VSphere) -> Iterator[Place]:
+    """What is there, for the time of the block."""
     host, port = vsphere.address.split(":")
     context = ssl.create_default_context(cafile=str(vsphere.certificate))
     stub: Any = SoapStubAdapter(host=host, port=int(port), ns="vim25/6.5", sslContext=context)
     content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
     content.sessionManager.Login(USER, PASSWORD, None)
     try:
-        yield content.rootFolder.childEntity[0].vmFolder
+        yield Place(content)
     finally:
         content.sessionManager.Logout()
         stub.DropConnections()

@@ -540,7 +540,7 @@ class TestSeveralMachines:
         result = virt_ova.install(package, vcenter.uri(), options=options)
         assert result.domains == (virt_ova.InstalledDomain(name="shop", uuid="", start_command=""),)
         assert uploads(vcenter) == [("POST", small_vmdk(1)), ("POST", small_vmdk(2))]
-        assert [machine_of(vcenter, name)[1] for name in ("db", "vm")] == ["poweredOn"] * 2
+        assert [machine_of(vcenter, name)[1] for name in ("shop-db", "shop-vm")] == ["poweredOn"] * 2
         assert vcenter.seen()["Completes"] == 1
 
     def test_a_vapp_is_removed_with_its_machines(self, tmp_path: Path, vcenter: VSphere) -> None:

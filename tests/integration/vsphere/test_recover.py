@@ -20,7 +20,7 @@ from tests.build.killed import Executioner
 from tests.build.ova import build_ova, with_manifest
 from tests.build.small import listing
 from tests.build.vsphere import PASSWORD, USER, VSphere, started
-from tests.integration.vsphere.conftest import everything, groups_beside, looked_into
+from tests.integration.vsphere.conftest import everything, looked_into, placed_in
 from tests.integration.vsphere.test_faults import AGAIN, WEB, random_package
 from tests.integration.vsphere.test_install import two_machines
 from virt_ova import InstallOptions
@@ -59,13 +59,10 @@ def state(state_home: Path) -> Path:
 
 def remove(vsphere: VSphere, *names: str) -> None:
     """Remove machines and vApps."""
-    with looked_into(vsphere) as folder:
-        for group in groups_beside(folder):
-            if group.name in names:
-                group.Destroy_Task()
-        for machine in folder.childEntity:
-            if machine.name in names:
-                machine.Destroy_Task()
+    with placed_in(vsphere) as place:
+        for each in place.entities():
+            if each.name in names:
+                each.Destroy_Task()
 
 
 def recovered() -> RecoveredInstall:
@@ -82,7 +79,7 @@ def test_whenever_it_is_killed(tmp_path: Path, vsphere: VSphere, request: pytest
         end = executioner.count()
         after = everything(vsphere)
         made = set(after) - set(before)
-        assert made == ({"vm", "db", "all"} if vsphere.is_vcenter else {"vm", "db"})
+        assert made == ({"all", "all/vm", "all/db"} if vsphere.is_vcenter else {"vm", "db"})
         remove(vsphere, *made)
         numbers = range(0, end, 1 if request.config.getoption("--long") else end // KILLS)
         for number in sorted({*numbers, end - BEFORE_THE_JOURNAL_GOES}):

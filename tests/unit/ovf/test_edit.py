@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.unit.ovf.documents import envelope, item, rasd, section, system
-from virt_ova.ovf.edit import as_sent, edited, elements_of, only_system, refilled, removed
+from virt_ova.ovf.edit import as_sent, edited, elements_of, only_system, refilled, removed, renamed
 from virt_ova.ovf.envelope import VirtualSystem
 from virt_ova.ovf.reader import read_envelope
 from virt_ova.ovf.references import walk
@@ -101,3 +103,36 @@ def test_a_system_of_ovf_0_9_is_sent_alone() -> None:
     two = [each for each in walk(read.content) if isinstance(each, VirtualSystem)][1]
     alone = read_envelope(only_system(text, read, two).encode())
     assert [each.id for each in alone.content] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("<Info/><Name>two</Name><A/>", "<Info/><Name>b</Name><A/>"),
+        ("<Info/><Name/><A/>", "<Info/><Name>b</Name><A/>"),
+        ("<Info>x</Info><A/>", "<Info>x</Info><Name>b</Name><A/>"),
+        ("<A/>", "<Name>b</Name><A/>"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "ovf:"])
+def test_a_system_is_renamed(text: str, new: str, prefix: str) -> None:
+    def document(inside: str) -> str:
+        systems = (f'<VirtualSystem ovf:id="two">{each}</VirtualSystem>' for each in (text, inside))
+        content = f'<VirtualSystemCollection ovf:id="all">{"".join(systems)}</VirtualSystemCollection>'
+        return envelope(re.sub("(</?)([A-Z])", rf"\1{prefix}\2", content)).decode()
+
+    read = read_envelope(document(text).encode())
+    one, two = (each for each in walk(read.content) if isinstance(each, VirtualSystem))
+    assert renamed(document(text), read, [(one, "two"), (two, "two")]) == document(text)
+    assert renamed(document(text), read, [(one, "two"), (two, "b")]) == document(new)
+
+
+def test_a_system_of_ovf_0_9_has_no_name() -> None:
+    content = '<Content ovf:id="one" xsi:type="ovf:VirtualSystem_Type"><Info/></Content>'
+    text = (
+        '<ovf:Envelope xmlns:ovf="http://www.vmware.com/schema/ovf/1/envelope" '
+        f'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><References/>{content}</ovf:Envelope>'
+    )
+    read = read_envelope(text.encode())
+    (system,) = (each for each in walk(read.content) if isinstance(each, VirtualSystem))
+    assert renamed(text, read, [(system, "b")]) == text

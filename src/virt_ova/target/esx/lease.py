@@ -81,7 +81,7 @@ class Lease:
                 with held.let_through():
                     time.sleep(_TICK_SECONDS)
             if state != "ready":
-                raise _lease_error(self._reason() or f"its state is {printable(str(state))}")
+                raise self._reason(f"its state is {printable(str(state))}")
             self._info = self._handle.info
             self._ask_for_digests()
         self._total = self._total or (self._info.totalDiskCapacityInKB or 0) * KIB or 1
@@ -210,9 +210,9 @@ class Lease:
                 self._handle.HttpNfcLeaseProgress(min(99, 100 * self._sent // self._total))
                 heard = time.monotonic()
                 if self._has_failed():
-                    self._lose(_lease_error(self._reason()))
+                    self._lose(self._reason())
             except (vim.fault.Timedout, vim.fault.InvalidState) as exc:
-                self._lose(_lease_error(self._reason() or words_of(exc)))
+                self._lose(self._reason(words_of(exc)))
             except vmodl.MethodFault as exc:
                 self._lose(error_of(exc, _KEEPING))
             except BROKEN_LINE as exc:
@@ -233,13 +233,16 @@ class Lease:
             for each in self._transfers:
                 each.break_off()
 
-    def _reason(self) -> str:
-        """What the server says went wrong; empty when it says nothing."""
+    def _reason(self, otherwise: str = "") -> TargetError:
+        """What the server says went wrong; `otherwise` when it says nothing."""
         try:
-            error = self._handle.error
+            fault = self._handle.error
         except (vmodl.MethodFault, *BROKEN_LINE):
-            return ""
-        return words_of(error) if error else ""
+            fault = None
+        if fault is None:
+            return _lease_error(otherwise)
+        error = error_of(fault, "the lease")
+        return _lease_error(words_of(fault)) if error.code == "E_VSPHERE" else error
 
     def _destination(self, url: str, thumbprint: str, *, is_disk: bool) -> Destination:
         """Where `url` leads, if it may lead there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pyVmomi import vim, vmodl
@@ -14,6 +15,7 @@ from virt_ova.text import printable, quoted
 
 _TICK_SECONDS: Final = 1.0
 _VANISHING_SECONDS: Final = 3.0
+_ON: Final = "poweredOn"
 
 
 class EsxMachine:
@@ -55,16 +57,17 @@ class EsxMachine:
             self._session.lasting(lambda session: remove(session, self._entity))
 
     def _look(self, passed: float, before: BootReport) -> BootReport:
-        guest = getattr(self._entity, "guest", None)
-        address = printable(str(guest.ipAddress or "")) if guest else ""
-        state = before.state
-        if address:
-            state = "network"
-        elif guest and guest.toolsRunningStatus == "guestToolsRunning":
+        """What is seen now; a vApp is as far as the last of its machines that were started."""
+        guests = [each.guest for each in _machines(self._session, self._entity) if each.runtime.powerState == _ON]
+        addresses = [printable(str(guest.ipAddress or "")) if guest else "" for guest in guests]
+        state, evidence = before.state, "VMware Tools run in the guest"
+        if addresses and all(addresses):
+            state, evidence = "network", ", ".join(addresses)
+        elif guests and all(guest and guest.toolsRunningStatus == "guestToolsRunning" for guest in guests):
             state = "agent"
         if state == before.state:
             return before
-        evidence = address or "VMware Tools run in the guest"
+        address = addresses[0] if len(addresses) == 1 else ""
         return BootReport(machine=self.name, state=state, seconds=round(passed, 1), evidence=evidence, address=address)
 
 
@@ -77,7 +80,7 @@ def remove(session: Session, entity: Any) -> None:  # noqa: ANN401 - pyvmomi has
     """
     thing = session.own(entity)
     try:
-        _stop(thing)
+        _stop(session, thing)
         run_task(thing.Destroy_Task(), "removing it")
     except vmodl.fault.ManagedObjectNotFound:
         return
@@ -98,9 +101,13 @@ def _vanishes(thing: Any) -> bool:  # noqa: ANN401 - pyvmomi has no types
     return False
 
 
-def _stop(thing: Any) -> None:  # noqa: ANN401 - pyvmomi has no types
-    if isinstance(thing, vim.VirtualApp):
-        if any(machine.runtime.powerState != "poweredOff" for machine in thing.vm):
-            run_task(thing.PowerOffVApp_Task(force=True), "stopping it")
-    elif thing.runtime.powerState != "poweredOff":
-        run_task(thing.PowerOffVM_Task(), "stopping it")
+def _stop(session: Session, thing: Any) -> None:  # noqa: ANN401 - pyvmomi has no types
+    if all(machine.runtime.powerState == "poweredOff" for machine in _machines(session, thing)):
+        return
+    is_group = isinstance(thing, vim.VirtualApp)
+    run_task(thing.PowerOffVApp_Task(force=True) if is_group else thing.PowerOffVM_Task(), "stopping it")
+
+
+def _machines(session: Session, thing: Any) -> Sequence[Any]:  # noqa: ANN401 - pyvmomi has no types
+    """The machine, or all in the vApp, those in vApps of its own included."""
+    return session.inside(thing, vim.VirtualMachine) if isinstance(thing, vim.VirtualApp) else [thing]

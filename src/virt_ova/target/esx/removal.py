@@ -72,11 +72,8 @@ def _found(session: Session, record: Record) -> Any:  # noqa: ANN401 - pyvmomi h
         return session.thing(_TYPES[kind], moid)
     if kind is Kind.MACHINE:
         return content.searchIndex.FindByUuid(None, record.key["uuid"], vmSearch=True, instanceUuid=False)
-    view = content.viewManager.CreateContainerView(content.rootFolder, [_TYPES[kind]], recursive=True)
-    try:
-        return next((group for group in view.view if _uuid_of(group) == record.key["uuid"]), None)
-    finally:
-        view.DestroyView()
+    groups = session.inside(content.rootFolder, _TYPES[kind])
+    return next((group for group in groups if _uuid_of(group) == record.key["uuid"]), None)
 
 
 def _uuid_of(entity: Any) -> str:  # noqa: ANN401 - pyvmomi has no types

@@ -125,6 +125,14 @@ class Session:
         """What has that name in a folder; None when there is no such thing. Raises `vmodl.MethodFault`."""
         return self.content.searchIndex.FindChild(self.own(folder), name)
 
+    def inside(self, container: Any, kind: Any) -> list[Any]:  # noqa: ANN401 - pyvmomi has no types
+        """All managed objects of that kind in a container, however deep. Raises `vmodl.MethodFault`."""
+        view = self.content.viewManager.CreateContainerView(container, [kind], recursive=True)
+        try:
+            return list(view.view)
+        finally:
+            view.DestroyView()
+
     def lasting(self, action: Callable[[Session], T]) -> T:
         """What `action` returns; done again in a new session when this one has ended or its line is broken.
 

@@ -47,6 +47,9 @@ _HARDWARE: Final = (
 )
 """API version, and the newest hardware version that came with it (VMware KB 1003746)."""
 
+_NAMED: Final = {vim.VirtualApp: Kind.GROUP, vim.Folder: "folder"}
+"""What may have a machine's name besides a machine."""
+
 _UNKNOWN_VERSION: Final = (9,)
 
 _ENVIRONMENT_KEY: Final = "guestinfo.ovfEnv"
@@ -94,7 +97,6 @@ class EsxTarget:
         self._note: Note = unnoted
         self.uri, self.opened_by = session.address.uri, session.address.whole
         self.findings: Sequence[Finding] = place.findings
-        self.makes_groups = session.address.is_vcenter
 
     @cached_property
     def capabilities(self) -> HostCapabilities:
@@ -104,6 +106,7 @@ class EsxTarget:
         return HostCapabilities(
             makes_hardware=True,
             secure_boot=True,
+            makes_groups=self._session.address.is_vcenter,
             tells_properties=self._session.address.is_vcenter,
             newest_hardware=_newest_hardware(self._session.api_version),
             networks=names,
@@ -117,7 +120,7 @@ class EsxTarget:
             taken = self._session.child(place.folder, request.name)
         if taken is not None:
             raise TargetError(
-                f"{self.uri} has a machine {quoted(request.name)} already",
+                f"{self.uri} has a {_NAMED.get(type(taken), 'machine')} {quoted(request.name)} already",
                 code="E_EXISTS",
                 hint="Choose another name with --name.",
             )
@@ -146,7 +149,7 @@ class EsxTarget:
         with translated(doing):
             try:
                 handle = self._place.pool.ImportVApp(offer.spec, self._place.folder, self._place.host)
-            except BROKEN_LINE as exc:
+            except (vmodl.MethodFault, *BROKEN_LINE) as exc:
                 error = error_of(exc, doing)
                 forget = partial(self.remove, offer.record)
                 take_back([Made(what=f"{offer.what}, if it was made", discard=forget)], error)
@@ -259,10 +262,13 @@ class EsxImport:
             self._session.lasting(self._remove)
 
     def _remove(self, session: Session) -> None:
+        """Abort the lease; what of its machine is still there then goes, which is found by its UUID if need be."""
         entity = self._lease.entity(session)
         self._lease.abort(session)
         if entity is not None:
             remove(session, entity)
+        else:
+            remove_recorded(session, self._record)
 
     def _vanished(self) -> TargetError:
         return TargetError(
