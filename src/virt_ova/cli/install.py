@@ -113,6 +113,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
         boot_fallback=args.boot_fallback,
         inspect_guest=args.inspect_guest,
         convert=args.convert,
+        screenshots=args.screenshots is not None,
         verify=not args.no_verify,
         trust_policy=trust_policy(args),
         resume=args.resume,

@@ -103,7 +103,7 @@ def install_options(args: argparse.Namespace) -> InstallOptions:
         name=args.name,
         pool=args.pool,
         disk_mode=args.disk_mode or DiskMode.EXPAND,
-        image_format=args.image_format or ImageFormat.QCOW2,
+        image_format=args.image_format,
         networks=_networks(args.networks),
         deployment_option=args.deployment_option,
         accept_eulas=args.accept_eulas,

@@ -25,7 +25,7 @@ def check_options(envelope: Envelope, options: InstallOptions) -> None:
     if options.disk_mode not in CHOOSABLE_MODES:
         raise PlanError(f"disk mode {options.disk_mode} cannot be chosen", code="E_OPTION")
     makes_qcow2 = options.disk_mode in {DiskMode.TRANSPLANT, DiskMode.LINK}
-    if makes_qcow2 and options.image_format is not ImageFormat.QCOW2:
+    if makes_qcow2 and options.image_format not in {None, ImageFormat.QCOW2}:
         raise PlanError(
             f"disk mode {options.disk_mode} makes {ImageFormat.QCOW2} images, not {options.image_format}",
             code="E_OPTION",

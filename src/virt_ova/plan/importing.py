@@ -7,8 +7,9 @@ plan no transfers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
 from virt_ova.errors import PlanError
@@ -32,6 +33,38 @@ GUEST_INFO: Final = "com.vmware.guestInfo"
 
 _ANY_MODEL: Final = "e1000"
 """Stands in a plan for whatever model the hypervisor makes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    """Something that cannot be chosen here: by which option, how it is known, and what the hypervisor does instead."""
+
+    option: str
+    is_made: Callable[[InstallOptions], object]
+    reason: str
+
+
+_TAKES_DISKS: Final = "takes the package's disks as they are"
+_MAKES_HARDWARE: Final = "makes the hardware from the descriptor by itself"
+_KEEPS_DISKS: Final = "keeps the disks to itself"
+_SHOWS_NOTHING: Final = "shows no screens"
+_FORGETS: Final = "removes what an import had made that was killed"
+
+_NOT_HERE: Final = (
+    _Choice(option="--disk-mode", is_made=lambda it: it.disk_mode is not DiskMode.EXPAND, reason=_TAKES_DISKS),
+    _Choice(option="--format", is_made=lambda it: it.image_format, reason=_TAKES_DISKS),
+    _Choice(option="--machine", is_made=lambda it: it.machine is not MachineStyle.AUTO, reason=_MAKES_HARDWARE),
+    _Choice(option="--disk-bus", is_made=lambda it: it.disk_bus, reason=_MAKES_HARDWARE),
+    _Choice(option="--nic-model", is_made=lambda it: it.nic_model, reason=_MAKES_HARDWARE),
+    _Choice(option="--keep-mac", is_made=lambda it: it.keep_mac, reason=_MAKES_HARDWARE),
+    _Choice(option="--virt-type", is_made=lambda it: it.virt_type, reason=_MAKES_HARDWARE),
+    _Choice(option="--boot-fallback", is_made=lambda it: it.boot_fallback, reason=_KEEPS_DISKS),
+    _Choice(option="--inspect-guest", is_made=lambda it: it.inspect_guest, reason=_KEEPS_DISKS),
+    _Choice(option="--convert", is_made=lambda it: it.convert, reason=_KEEPS_DISKS),
+    _Choice(option="--screenshots", is_made=lambda it: it.screenshots, reason=_SHOWS_NOTHING),
+    _Choice(option="--resume", is_made=lambda it: it.resume, reason=_FORGETS),
+)
+"""Those of one reason stand together."""
 
 _NOWHERE: Final = Connection(kind=ConnectionKind.NONE)
 
@@ -133,19 +166,17 @@ def _decided_elsewhere(machine: Machine) -> Machine:
 
 
 def _check_choices(options: InstallOptions) -> None:
-    """Refuse options for what only the hypervisor decides. Raises `PlanError` (``E_OPTION``)."""
-    if options.disk_mode is not DiskMode.EXPAND:
+    """Refuse what somebody chose and what would not happen. Raises `PlanError` (``E_OPTION``)."""
+    chosen = [choice for choice in _NOT_HERE if choice.is_made(options)]
+    if chosen:
+        problems = [
+            f"{', '.join(choice.option for choice in group)} cannot be had on a hypervisor that {reason}"
+            for reason, group in groupby(chosen, key=lambda choice: choice.reason)
+        ]
         raise PlanError(
-            f"disk mode {options.disk_mode} cannot be had on a hypervisor that takes the package's disks as they are",
+            "; ".join(problems),
             code="E_OPTION",
-            hint="Leave --disk-mode out.",
-        )
-    is_auto = options.machine is MachineStyle.AUTO
-    if not is_auto or options.disk_bus or options.nic_model or options.keep_mac:
-        raise PlanError(
-            "hardware cannot be chosen on a hypervisor that makes it from the descriptor by itself",
-            code="E_OPTION",
-            hint="Leave --machine, --disk-bus, --nic-model and --keep-mac out.",
+            hint=f"Leave {', '.join(choice.option for choice in chosen)} out.",
         )
 
 

@@ -31,7 +31,7 @@ class InstallOptions:
         name: name of the machine; the package's own when None.
         pool: storage pool; the target's default when None.
         disk_mode: how disks are placed.
-        image_format: format of new disk images.
+        image_format: format of new disk images; qcow2 when None.
         networks: package network name to connection; what is not named gets the target's default.
         deployment_option: id of the configuration; the package's default when None.
         properties: values of properties by full key (``[class.]key[.instance]``), or by ``ID:KEY`` for those of one
@@ -47,6 +47,7 @@ class InstallOptions:
         start: start the machine when it is installed.
         wait_boot_seconds: watch the started machine for so long; None means do not watch.
         boot_fallback: when the guest does not find its disk in that time, try it on other controllers.
+        screenshots: a picture of each watched machine's screen is wanted; where there can be none, that is an error.
         verify: check the manifest.
         resume: take up an install of the same that was killed; its images that are whole are used.
         strict: refuse a package or a plan of which there is a warning.
@@ -57,7 +58,7 @@ class InstallOptions:
     name: str | None = None
     pool: str | None = None
     disk_mode: DiskMode = DiskMode.EXPAND
-    image_format: ImageFormat = ImageFormat.QCOW2
+    image_format: ImageFormat | None = None
     networks: Mapping[str, Connection] = field(default_factory=dict)
     deployment_option: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -72,6 +73,7 @@ class InstallOptions:
     start: bool = False
     wait_boot_seconds: float | None = None
     boot_fallback: bool = False
+    screenshots: bool = False
     verify: bool = True
     resume: bool = False
     strict: bool = False

@@ -141,7 +141,7 @@ class Transfers:
         number = self._counts.get((machine, kind), 0) + 1
         self._counts[machine, kind] = number
         is_own_disk = kind is DriveKind.DISK and not is_shared
-        image_format = self.options.image_format if is_own_disk else ImageFormat.RAW
+        image_format = (self.options.image_format or ImageFormat.QCOW2) if is_own_disk else ImageFormat.RAW
         return Transfer(
             id=transfer_id,
             member=source.member,

@@ -32,7 +32,6 @@ from virt_ova.progress import Monitor
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.tailoring import check_files
 from virt_ova.target.base import BootReport, Target, Volume
-from virt_ova.target.importing import Importer
 from virt_ova.text import printable, quoted
 
 PROGRAM: Final = "virt-v2v-in-place"
@@ -64,7 +63,7 @@ class Conversion:
     findings: tuple[Finding, ...] = ()
 
 
-def check_conversion(target: Target | Importer, plan: InstallPlan, options: InstallOptions) -> None:
+def check_conversion(target: Target, plan: InstallPlan, options: InstallOptions) -> None:
     """Refuse what cannot work, before anything is written.
 
     Raises:

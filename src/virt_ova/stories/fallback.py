@@ -21,7 +21,6 @@ from virt_ova.plan.options import InstallOptions
 from virt_ova.progress import Monitor
 from virt_ova.stories.journal import Journal
 from virt_ova.target.base import BootReport, DiskState, Target, Trier, Volume
-from virt_ova.target.importing import Importer
 from virt_ova.text import quoted
 
 _CANNOT_HAVE: Final = frozenset({"E_START", "E_NOT_SUPPORTED", "E_PLAN_HARDWARE"})
@@ -36,7 +35,7 @@ class Settled:
     finding: Finding | None = None
 
 
-def check_fallback(target: Target | Importer, options: InstallOptions) -> None:
+def check_fallback(target: Target, options: InstallOptions) -> None:
     """Refuse what cannot work, before anything is written.
 
     Raises:

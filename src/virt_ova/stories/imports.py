@@ -33,11 +33,9 @@ from virt_ova.plan.strict import check_strict
 from virt_ova.plan.turns import turns_of
 from virt_ova.progress import Monitor
 from virt_ova.stories.agreement import check_agreed
-from virt_ova.stories.conversion import check_conversion
 from virt_ova.stories.delivery import Delivery, Scrutiny
 from virt_ova.stories.described import described
 from virt_ova.stories.environment import environment_document
-from virt_ova.stories.fallback import check_fallback
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.logbook import Heading, Logbook
 from virt_ova.stories.receipts import algorithm_of, check_receipt
@@ -45,7 +43,6 @@ from virt_ova.stories.recover import recover_hinted
 from virt_ova.stories.result import InstalledDomain, InstallResult, installed_domain, installed_volume
 from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
-from virt_ova.stories.tailoring import check_inspection
 from virt_ova.target.base import BootReport, Domain, Volume
 from virt_ova.target.importing import Import, Importer, ImportRequest, Offer, WantedFile
 from virt_ova.text import printable, without_secrets
@@ -92,9 +89,6 @@ class PackageImport:
         """Everything that can be refused before anything is made; the hypervisor reads the descriptor."""
         check_agreed(self._package, self.plan, self._options)
         check_import_plan(self.plan, self._fresh)
-        check_fallback(self._target, self._options)
-        check_inspection(self._target, self._options)
-        check_conversion(self._target, self.plan, self._options)
         self._requests = self._requested()
         with held_back(), recover_hinted(self._target.uri):
             self._offers = [self._target.prepare(request) for request in self._requests]

@@ -21,7 +21,6 @@ from virt_ova.plan.plan import InstallPlan
 from virt_ova.plan.tailoring import tailor
 from virt_ova.progress import Monitor
 from virt_ova.target.base import FileKeeper, Target, Volume
-from virt_ova.target.importing import Importer
 from virt_ova.text import printable, quoted
 
 _LONGEST: Final = 500
@@ -43,7 +42,7 @@ class Fitted:
     findings: tuple[Finding, ...] = ()
 
 
-def check_inspection(target: Target | Importer, options: InstallOptions) -> None:
+def check_inspection(target: Target, options: InstallOptions) -> None:
     """Refuse what cannot work, before anything is written.
 
     Raises:
@@ -55,7 +54,7 @@ def check_inspection(target: Target | Importer, options: InstallOptions) -> None
         check_guestfish()
 
 
-def check_files(target: Target | Importer, option: str) -> None:
+def check_files(target: Target, option: str) -> None:
     """Refuse a target whose images are no files here. Raises `TargetError` (``E_NOT_SUPPORTED``)."""
     if not (isinstance(target, FileKeeper) and target.keeps_files_here):
         raise TargetError(

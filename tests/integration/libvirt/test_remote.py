@@ -56,7 +56,7 @@ class TestInstall:
         assert watch.count > 5
         assert (here, there) == (set(), {result.volumes[0].name})
         assert result.volumes[0].mode == options.disk_mode
-        compare(result, host, build_disk(ApplianceSpec().disk), options.image_format)
+        compare(result, host, build_disk(ApplianceSpec().disk), options.image_format or ImageFormat.QCOW2)
 
     @pytest.mark.parametrize(
         ("line", "options"), [("ssh", TRANSPLANT), ("tcp", RAW)], ids=["ssh-transplant", "tcp-raw"]

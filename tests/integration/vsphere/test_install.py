@@ -250,16 +250,6 @@ def test_a_plan_that_changes_the_hardware_is_refused(tmp_path: Path, esx: VSpher
     )
 
 
-def test_a_disk_mode_is_refused(tmp_path: Path, esx: VSphere) -> None:
-    options = dataclasses.replace(WEB, disk_mode=virt_ova.DiskMode.TRANSPLANT)
-    with pytest.raises(PlanError) as caught:
-        virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=options)
-    assert (caught.value.code, caught.value.message) == (
-        "E_OPTION",
-        "disk mode transplant cannot be had on a hypervisor that takes the package's disks as they are",
-    )
-
-
 @pytest.mark.parametrize(
     ("subformat", "mode"),
     [
@@ -348,14 +338,41 @@ def test_a_changed_disk_of_another_kind_is_found_too(tmp_path: Path, esx: VSpher
     assert machines(esx) == before
 
 
-def test_hardware_cannot_be_chosen(tmp_path: Path, esx: VSphere) -> None:
-    options = dataclasses.replace(WEB, nic_model="e1000")
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--disk-mode transplant", "--format qcow2"), "takes the package's disks as they are"),
+        (
+            ("--machine virtio", "--disk-bus scsi", "--nic-model e1000", "--keep-mac", "--virt-type qemu"),
+            "makes the hardware from the descriptor by itself",
+        ),
+        (("--boot-fallback", "--inspect-guest", "--convert"), "keeps the disks to itself"),
+        (("--screenshots shots",), "shows no screens"),
+        (("--resume",), "removes what an import had made that was killed"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(tmp_path: Path, esx: VSphere, options: tuple[str, ...], reason: str) -> None:
+    package, before = small_ova(tmp_path / "a.ova"), machines(esx)
+    words = " ".join((*options, "--wait-boot 1")).split()
+    done = command("install", package, "-c", esx.uri(), *words, LIBVIRT_AUTH_FILE=str(esx.auth_file))
+    names = ", ".join(each.split()[0] for each in options)
+    told = f"{names} cannot be had on a hypervisor that {reason}"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", error_lines("E_OPTION", told, f"Leave {names} out."))
+    assert machines(esx) == before
+
+
+def test_all_that_cannot_be_had_is_told_at_once(tmp_path: Path, esx: VSphere) -> None:
+    options = dataclasses.replace(WEB, virt_type="kvm", resume=True, image_format=virt_ova.ImageFormat.RAW)
     with pytest.raises(PlanError) as caught:
         virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=options)
     assert (caught.value.code, caught.value.message, caught.value.hint) == (
         "E_OPTION",
-        "hardware cannot be chosen on a hypervisor that makes it from the descriptor by itself",
-        "Leave --machine, --disk-bus, --nic-model and --keep-mac out.",
+        (
+            "--format cannot be had on a hypervisor that takes the package's disks as they are; "
+            "--virt-type cannot be had on a hypervisor that makes the hardware from the descriptor by itself; "
+            "--resume cannot be had on a hypervisor that removes what an import had made that was killed"
+        ),
+        "Leave --format, --virt-type, --resume out.",
     )
 
 

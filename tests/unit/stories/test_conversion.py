@@ -20,6 +20,7 @@ from virt_ova.stories.conversion import Conversion, Copy, check_conversion, let_
 from virt_ova.stories.journal import Journal
 from virt_ova.stories.tailoring import check_inspection
 from virt_ova.target.base import BootReport
+from virt_ova.target.importing import Importer
 from virt_ova.target.registry import open_target
 
 CONVERT = InstallOptions(convert=True)
@@ -66,6 +67,7 @@ def test_images_must_be_files_here() -> None:
 
 def test_what_belongs_to_others_is_not_converted(tmp_path: Path) -> None:
     target = open_target(f"dir:{tmp_path}")
+    assert not isinstance(target, Importer)
     check_conversion(target, plan(), CONVERT)
     with pytest.raises(PlanError) as caught:
         check_conversion(target, plan(mode=DiskMode.LINK), CONVERT)

@@ -12,6 +12,7 @@ from virt_ova.plan.options import InstallOptions
 from virt_ova.stories.fallback import check_fallback
 from virt_ova.stories.install import install
 from virt_ova.target.base import Trier
+from virt_ova.target.importing import Importer
 from virt_ova.target.registry import open_target
 
 
@@ -27,6 +28,7 @@ def test_a_try_needs_an_end(tmp_path: Path) -> None:
 
 def test_a_target_must_be_able_to(tmp_path: Path) -> None:
     target = open_target(f"dir:{tmp_path}")
+    assert not isinstance(target, Importer)
     assert isinstance(target, Trier)
     check_fallback(target, InstallOptions(boot_fallback=True, wait_boot_seconds=1))
 
