@@ -65,7 +65,7 @@ class Stub(SoapStubAdapter):  # type: ignore[misc]  # pyvmomi has no types
     """pyvmomi's connection, which raises faults, and what is in `BROKEN_LINE` for all else that may come."""
 
     def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: ANN401, N802, N803 - pyvmomi's
-        """What the server answers. Raises `GarbledError` when that is no answer to this question."""
+        """What the server answers; no list is an empty one. Raises `GarbledError` when that is no answer to this."""
         try:
             result = super().InvokeMethod(mo, info, args, outerStub)
         except (vmodl.MethodFault, *BROKEN_LINE):
@@ -74,14 +74,14 @@ class Stub(SoapStubAdapter):  # type: ignore[misc]  # pyvmomi has no types
             raise GarbledError(printable(f"{type(exc).__name__}: {exc}")) from exc
         if not _fits(result, info):
             raise GarbledError(f"{info.wsdlName} is answered by {printable(type(result).__name__)}")
-        return result
+        return info.result() if result is None and issubclass(info.result, list) else result
 
 
 def _fits(result: Any, info: Any) -> bool:  # noqa: ANN401 - pyvmomi has no types
     """Whether it is what the question asks for; numbers and texts are taken as they come."""
     wanted = info.result
     if result is None:
-        return wanted is type(None) or bool(info.resultFlags & F_OPTIONAL)
+        return wanted is type(None) or issubclass(wanted, list) or bool(info.resultFlags & F_OPTIONAL)
     if issubclass(wanted, list):
         return isinstance(result, list)
     return not issubclass(wanted, DataObject | ManagedObject) or isinstance(result, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pyVmomi import vim, vmodl
 
 from virt_ova.errors import SpaceError, TargetError
 from virt_ova.target.esx.tls import ThumbprintError
-from virt_ova.text import printable
+from virt_ova.text import printable, quoted
 
 REFUSED_HINT: Final = "Look at the host's log (hostd.log, vpxd.log) for the reason; 503 mostly means that it is busy."
 """For who is refused a file, to send or to read."""
@@ -25,6 +26,12 @@ _NOT_VSPHERE: Final = "Check the host and the port of the URI: an ESXi or a vCen
 _ANOTHER: Final = (
     "Somebody may stand between here and the host, or it has a new certificate: look at it on the host's own screen. "
     "If it is the same, correct the URI's thumbprint, or what the vCenter knows of its host."
+)
+_NOTHING: Final = re.compile(r"(?:'NoneType' object has no attribute '|Required field \")(\w{1,80})")
+"""What Python says of None that is used as an object, and pyvmomi of None in a question."""
+
+_CHANGED: Final = (
+    "Look at the host's log (hostd.log, vpxd.log); something between here and the host may have changed its answer."
 )
 _CODES: Final = (
     (vim.fault.InvalidLogin, "E_AUTH"),
@@ -66,6 +73,9 @@ class GarbledError(HTTPException):
 def translated(doing: str) -> Iterator[None]:
     """Turn what the API raises into one of our errors; `doing` says what is being done, as ``logging in at 'esx1'``.
 
+    Nearly everything in an answer may be left out, and is None then. What should not have been is found when it is
+    used, or told in another question.
+
     Raises:
         TargetError: it failed.
         SpaceError: there is no room (``E_SPACE``).
@@ -74,6 +84,14 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except (vmodl.MethodFault, *BROKEN_LINE) as exc:
         raise error_of(exc, doing) from exc
+    except (AttributeError, TypeError) as exc:
+        if not (found := _NOTHING.search(str(exc))):
+            raise
+        raise TargetError(
+            f"{doing} failed: the server's answer makes no sense: nothing is there for {quoted(found[1])}",
+            code="E_VSPHERE",
+            hint=_CHANGED,
+        ) from exc
 
 
 def error_of(exc: BaseException, doing: str) -> TargetError:

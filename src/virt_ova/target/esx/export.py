@@ -52,7 +52,7 @@ class EsxExporter:
         """See `Exporter.begin`."""
         machine = find_machine(self._session, name)
         with translated(f"exporting {quoted(name)}"):
-            state = str(machine.runtime.powerState)
+            state = str(machine.runtime.powerState or "in a state that the server does not tell")
             if state != _OFF:
                 raise TargetError(
                     f"the machine {quoted(name)} is {_STATES.get(state, printable(state))}, expected powered off",

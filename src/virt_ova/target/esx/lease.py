@@ -84,7 +84,7 @@ class Lease:
                 raise self._reason(f"its state is {printable(str(state))}")
             self._info = self._handle.info
             self._ask_for_digests()
-        self._total = self._total or (self._info.totalDiskCapacityInKB or 0) * KIB or 1
+            self._total = self._total or (self._info.totalDiskCapacityInKB or 0) * KIB or 1
         self._thread.start()
 
     def entity(self, session: Session) -> Any:  # noqa: ANN401 - pyvmomi has no types

@@ -24,7 +24,7 @@ from virt_ova.target.esx.uri import Address
 from virt_ova.text import printable, quoted
 
 ANSWER_SECONDS: Final = 60.0
-"""How long the server may take for one answer."""
+"""How long the server may take for one answer, from its first byte to its last as well."""
 
 _NAMESPACE: Final = "vim25/6.5"
 """The API that is spoken at first: the oldest that any server still in use has, and newer ones speak as well."""
@@ -69,7 +69,8 @@ class Session:
         instance: Any = vim.ServiceInstance("ServiceInstance", self._stub)
         with translated(f"connecting to {quoted(address.uri)}"):
             self.content = instance.RetrieveContent()
-            if not (self.content.about and self.content.sessionManager and self.content.rootFolder):
+            about = self.content.about
+            if not (about and about.apiType and self.content.sessionManager and self.content.rootFolder):
                 raise GarbledError("it does not tell what it is")
         if self.api_version >= _NEWER_API and (newer := versionMap.get(_NEWER_NAMESPACE)):
             self._stub.ComputeVersionInfo(newer)
@@ -160,9 +161,9 @@ class Session:
             self._stub.DropConnections()
 
 
-def shown_name(name: str) -> str:
-    """A name as people see it: the API escapes slashes and percent signs."""
-    return printable(unquote(name))
+def shown_name(name: str | None) -> str:
+    """A name as people see it: the API escapes slashes and percent signs. What has none is shown without."""
+    return printable(unquote(name or ""))
 
 
 def run_task(task: Any, doing: str, *, seconds: float = _TASK_SECONDS) -> None:  # noqa: ANN401 - pyvmomi has no types
@@ -173,7 +174,7 @@ def run_task(task: Any, doing: str, *, seconds: float = _TASK_SECONDS) -> None: 
         vmodl.MethodFault: it failed, or cannot be asked for.
     """
     deadline = time.monotonic() + seconds
-    while (info := task.info).state not in {"success", "error"}:
+    while (info := task.info).state in {"queued", "running"}:
         if time.monotonic() > deadline:
             raise TargetError(
                 f"{doing} has not ended after {seconds:.0f} s",
@@ -181,8 +182,12 @@ def run_task(task: Any, doing: str, *, seconds: float = _TASK_SECONDS) -> None: 
                 hint="Look at the tasks of the host or vCenter.",
             )
         time.sleep(_TICK_SECONDS)
-    if info.state == "error":
-        raise info.error
+    if info.state != "success":
+        raise info.error or TargetError(
+            f"{doing} failed: the server does not say why",
+            code="E_VSPHERE",
+            hint="Look at the tasks of the host or vCenter.",
+        )
 
 
 def _stub(address: Address, trust: Trust) -> Any:  # noqa: ANN401 - pyvmomi has no types

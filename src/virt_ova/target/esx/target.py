@@ -124,23 +124,23 @@ class EsxTarget:
                 code="E_EXISTS",
                 hint="Choose another name with --name.",
             )
-        params = vim.OvfManager.CreateImportSpecParams(
-            entityName=request.name,
-            locale="",
-            deploymentOption=request.deployment_option,
-            diskProvisioning="thin",
-            hostSystem=place.host,
-            networkMapping=[
-                vim.OvfManager.NetworkMapping(name=name, network=self._network(name, connection))
-                for name, connection in request.networks.items()
-            ],
-            propertyMapping=[vim.KeyValue(key=key, value=value) for key, value in request.properties.items()],
-        )
         with translated("reading the descriptor on the server"):
+            params = vim.OvfManager.CreateImportSpecParams(
+                entityName=request.name,
+                locale="",
+                deploymentOption=request.deployment_option,
+                diskProvisioning="thin",
+                hostSystem=place.host,
+                networkMapping=[
+                    vim.OvfManager.NetworkMapping(name=name, network=self._network(name, connection))
+                    for name, connection in request.networks.items()
+                ],
+                propertyMapping=[vim.KeyValue(key=key, value=value) for key, value in request.properties.items()],
+            )
             result = self._session.content.ovfManager.CreateImportSpec(
                 request.descriptor, place.pool, place.datastore, params
             )
-        return self._offer(request, result)
+            return self._offer(request, result)
 
     def begin(self, offer: EsxOffer) -> EsxImport:
         """See `virt_ova.target.importing.Importer.begin`."""
