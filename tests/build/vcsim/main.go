@@ -36,7 +36,7 @@ import (
 // Faults is what a test asks for; nothing goes wrong when it is empty.
 type Faults struct {
 	At           int64  // percent of an upload that is read before Action
-	Action       string // cut, half-answer, status, stall, lease-error, expire
+	Action       string // cut, half-answer, drip, status, stall, lease-error, expire
 	Status       int    // of the answer
 	PauseMs      int    // before each piece of an upload
 	Initializing int    // milliseconds in which a new lease is not ready
@@ -354,12 +354,28 @@ func cut(w http.ResponseWriter, answer string) {
 	panic(http.ErrAbortHandler)
 }
 
+// drip answers byte by byte.
+func drip(w http.ResponseWriter) {
+	if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+		for _, each := range []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") {
+			if _, err = conn.Write([]byte{each}); err != nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		_ = conn.Close()
+	}
+	panic(http.ErrAbortHandler)
+}
+
 func act(wanted Faults, l *lease, w http.ResponseWriter, r *http.Request) {
 	switch wanted.Action {
 	case "cut":
 		cut(w, "")
 	case "half-answer":
 		cut(w, "HTTP/1.1 200 O")
+	case "drip":
+		drip(w)
 	case "status":
 		cut(w, fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\n\r\n", wanted.Status, http.StatusText(wanted.Status)))
 	case "stall":

@@ -6,6 +6,7 @@ import gzip
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from tests.build.vsphere import USER, VSphere
 from virt_ova import TargetError
-from virt_ova.target.esx import answers
+from virt_ova.target.esx import answers, session
 from virt_ova.target.registry import open_target
 
 CHECK: Final = "Check the host and the port of the URI: an ESXi or a vCenter must answer there."
@@ -34,12 +35,12 @@ def envelope(body: str, doctype: str = "") -> bytes:
 
 
 @contextmanager
-def answering(pem: Path, head: str, body: bytes) -> Iterator[int]:
-    """A server that gives everybody this answer; its port."""
+def answering(pem: Path, answer: bytes, *, pause: float) -> Iterator[int]:
+    """A server that gives everybody this answer, byte by byte where there is a pause between two; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_answer, args=(listener, context, head.encode() + b"\r\n\r\n" + body))
+        thread = threading.Thread(target=_answer, args=(listener, context, answer, pause))
         thread.start()
         try:
             yield listener.getsockname()[1]
@@ -48,7 +49,7 @@ def answering(pem: Path, head: str, body: bytes) -> Iterator[int]:
             thread.join()
 
 
-def _answer(listener: socket.socket, context: ssl.SSLContext, answer: bytes) -> None:
+def _answer(listener: socket.socket, context: ssl.SSLContext, answer: bytes, pause: float) -> None:
     with suppress(OSError):
         while True:
             connection, _ = listener.accept()
@@ -56,12 +57,15 @@ def _answer(listener: socket.socket, context: ssl.SSLContext, answer: bytes) -> 
                 asked = b""
                 while _END not in asked and (more := line.recv(1 << 16)):
                     asked += more
-                line.sendall(answer)
+                for piece in [answer[at : at + 1] for at in range(len(answer))] if pause else [answer]:
+                    line.sendall(piece)
+                    time.sleep(pause)
 
 
-def failure(esx: VSphere, body: bytes, head: str = "HTTP/1.1 200 OK") -> TargetError:
+def failure(esx: VSphere, body: bytes, head: str = "HTTP/1.1 200 OK", *, pause: float = 0) -> TargetError:
     """What is said of this answer."""
-    with answering(esx.certificate.parent / "server.pem", head, body) as port:
+    answer = head.encode() + b"\r\n\r\n" + body
+    with answering(esx.certificate.parent / "server.pem", answer, pause=pause) as port:
         with pytest.raises(TargetError) as caught:
             open_target(f"esx://{USER}@127.0.0.1:{port}/?thumbprint={esx.thumbprint}")
         start = f"connecting to 'esx://{USER}@127.0.0.1:{port}/' failed: "
@@ -112,3 +116,16 @@ def test_an_answer_that_does_not_end(esx: VSphere, body: bytes, monkeypatch: pyt
     monkeypatch.setattr(answers.BoundedAnswer, "_left", 10_000)
     error = failure(esx, body)
     assert (error.code, error.message) == ("E_CONNECT", "what came is no answer of vSphere (it has more than 16.0 MiB)")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["HTTP/1.1 200 OK\r\nContent-Length: 0", "HTTP/1.1 100 Continue\r\n\r\n" * 4, f"HTTP/1.1 200 OK\r\n\r\n{' ' * 60}"],
+    ids=["head", "continue", "body"],
+)
+def test_an_answer_that_comes_byte_by_byte(esx: VSphere, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the whole does not."""
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 0.4)
+    error = failure(esx, b"", answer, pause=0.02)
+    assert (error.code, error.message) == ("E_CONNECT", "no answer came in time")
+    assert error.hint == "Check that the host is there and the network is up, then try again."

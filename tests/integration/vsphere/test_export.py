@@ -361,7 +361,22 @@ def test_a_server_that_sends_no_more(tmp_path: Path, esx: VSphere, out: Path, mo
     esx.set_faults(Action="stall", At=50)
     error = failure(esx, out)
     assert error.code == "E_CONNECT"
-    assert error.message == ("the host sent no byte of 'web-disk1.vmdk' for 0 s, after 0; that was attempt 5 of 5")
+    assert error.message == (
+        "the host sent nothing, or too little, of 'web-disk1.vmdk' for 0 s, after 0 bytes; that was attempt 5 of 5"
+    )
+
+
+def test_a_download_may_take_longer_than_a_server_may_be_silent(
+    tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is for each piece."""
+    monkeypatch.setattr("virt_ova.target.esx.upload.STALL_SECONDS", 1.6)
+    package = random_package(tmp_path, 120)
+    virt_ova.install(package, esx.uri(), options=WEB)
+    esx.set_faults(PauseMs=20)
+    virt_ova.export(esx.uri(), "web", out)
+    assert len(esx.seen()["Downloads"]) == 1
+    assert members(out)["web-disk1.vmdk"] == members(package)["d.vmdk"]
 
 
 def test_a_lease_that_the_server_takes_back(tmp_path: Path, vsphere: VSphere, out: Path) -> None:

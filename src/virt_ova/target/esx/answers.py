@@ -6,7 +6,6 @@ another document, and inflates what is compressed without end. Here each of them
 
 from __future__ import annotations
 
-from http.client import HTTPResponse
 from typing import Any, Final
 
 from pyVmomi import SoapStubAdapter, vmodl
@@ -47,9 +46,9 @@ class ApiConnection(PinnedConnection):
     """A connection to the API, whose end is the end of its answer, too, though that was not read to its own."""
 
     response_class = BoundedAnswer
-    _answer: HTTPResponse | None = None
+    _answer: WholeAnswer | None = None
 
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> WholeAnswer:
         """See `http.client.HTTPConnection.getresponse`."""
         self._answer = super().getresponse()
         return self._answer

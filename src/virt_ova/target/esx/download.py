@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from http.client import HTTPResponse, IncompleteRead
+from http.client import IncompleteRead
 from typing import Final
 
 from virt_ova.errors import TargetError
 from virt_ova.target.esx.errors import BROKEN_LINE, REFUSED_HINT, error_of
-from virt_ova.target.esx.tls import PinnedConnection
+from virt_ova.target.esx.tls import PinnedConnection, WholeAnswer
 from virt_ova.target.esx.upload import DISK_TYPE, STALL_SECONDS, Destination
 from virt_ova.text import printable, quoted
 
@@ -43,7 +43,7 @@ class Download:
         self._lock = threading.Lock()
         self._connection: PinnedConnection | None = None
         self._socket: socket.socket | None = None
-        self._answer: HTTPResponse | None = None
+        self._answer: WholeAnswer | None = None
         self._position = 0
         self.start, self.tag = 0, ""
 
@@ -72,6 +72,7 @@ class Download:
         """See `FileStream.read`."""
         answer = self._answer
         assert answer is not None  # noqa: S101 - it is open
+        answer.give_time()
         try:
             data = answer.read(size)
             if len(data) < size and answer.length:
@@ -99,7 +100,7 @@ class Download:
             if each:
                 each.close()
 
-    def _ask(self, start: int, tag: str) -> HTTPResponse:
+    def _ask(self, start: int, tag: str) -> WholeAnswer:
         self._alive()
         self._position = start
         connection = self._connection = self._source.connection()
@@ -122,13 +123,14 @@ class Download:
         self._alive()
         if isinstance(exc, TimeoutError):
             return TargetError(
-                f"the host sent no byte of {quoted(self._name)} for {STALL_SECONDS:.0f} s, after {self._position}",
+                f"the host sent nothing, or too little, of {quoted(self._name)} for {STALL_SECONDS:.0f} s, after "
+                f"{self._position} bytes",
                 code="E_CONNECT",
                 hint="Look at the load of the host and its datastore, then try again.",
             )
         return error_of(exc, f"reading {quoted(self._name)}, at byte {self._position},")
 
 
-def _continues(answer: HTTPResponse, start: int) -> bool:
+def _continues(answer: WholeAnswer, start: int) -> bool:
     """Whether it is the part that begins at `start`."""
     return answer.status == _PART and str(answer.headers["Content-Range"]).startswith(f"bytes {start}-")

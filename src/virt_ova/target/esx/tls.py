@@ -1,18 +1,20 @@
 """Connections whose other end is known: by a valid certificate, or by the thumbprint of the only one that is taken.
 
 What comes back is taken for an answer when it is whole. Python's own client takes ``HTTP/1.1 200`` and a broken line
-for the good news that it begins with.
+for the good news that it begins with, and waits without end for one that comes byte by byte.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import socket
 import ssl
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from typing import Any, Final, cast
 
 _ALGORITHMS: Final = {40: "sha1", 64: "sha256"}
@@ -61,12 +63,52 @@ class _WholeLines:
         return getattr(self._reader, name)
 
 
-class WholeAnswer(HTTPResponse):
-    """An answer whose head is whole."""
+class _InTime(RawIOBase):
+    """What comes by a socket until its timeout has passed since the beginning; the socket's own is for each byte."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
-        super().__init__(*args, **kwargs)
-        self.fp = cast("BufferedReader", _WholeLines(self.fp))
+    def __init__(self, raw: RawIOBase, line: socket.socket) -> None:
+        self._raw, self._line = raw, line
+        self._seconds = line.gettimeout()
+        self.begin()
+
+    def begin(self) -> None:
+        """Let the time begin anew."""
+        self._end = None if self._seconds is None else time.monotonic() + self._seconds
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - whatever takes bytes
+        """See `RawIOBase.readinto`. Raises `TimeoutError` when the time is over."""
+        if self._end is None:
+            return self._raw.readinto(buffer)
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._line.settimeout(left)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            self._line.settimeout(self._seconds)
+
+    def close(self) -> None:
+        """Release the socket."""
+        self._raw.close()
+        super().close()
+
+
+class WholeAnswer(HTTPResponse):
+    """An answer whose head is whole, and which comes as a whole in the time that its socket has for a byte."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
+        super().__init__(sock, *args, **kwargs)
+        self._raw = _InTime(self.fp.detach(), sock)
+        self.fp = cast("BufferedReader", _WholeLines(BufferedReader(self._raw)))
+
+    def give_time(self) -> None:
+        """Let the time begin anew, for the next piece of an answer that may be long."""
+        self._raw.begin()
 
 
 class PinnedConnection(HTTPSConnection):
@@ -77,6 +119,10 @@ class PinnedConnection(HTTPSConnection):
     def __init__(self, host: str, port: int | None = None, *, trust: Trust, timeout: float) -> None:
         super().__init__(host, port, timeout=timeout, context=trust.context)
         self._thumbprint = trust.thumbprint
+
+    def getresponse(self) -> WholeAnswer:
+        """See `http.client.HTTPConnection.getresponse`."""
+        return cast("WholeAnswer", super().getresponse())
 
     def connect(self) -> None:
         """Connect, and compare the thumbprint.

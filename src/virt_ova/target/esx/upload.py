@@ -18,7 +18,7 @@ from virt_ova.text import printable, quoted
 from virt_ova.units import MIB
 
 STALL_SECONDS: Final = 300.0
-"""How long a host may take no byte, or give no answer; its lease lasts as long without us."""
+"""How long a host may take no byte, or give no whole answer; its lease lasts as long without us."""
 
 DISK_TYPE: Final = "application/x-vnd.vmware-streamVmdk"
 
@@ -169,8 +169,10 @@ class UploadSink:
         """Why the host took no more: the lease's own reason, its answer, else what the line says."""
         self._alive()
         if isinstance(exc, TimeoutError):
+            is_sent = self._position == self._size
+            problem = "has not answered that it has" if is_sent else "took no byte of"
             return TargetError(
-                f"the host took no byte of {quoted(self._name)} for {STALL_SECONDS:.0f} s, "
+                f"the host {problem} {quoted(self._name)} for {STALL_SECONDS:.0f} s, "
                 f"after {self._position} of {self._size}",
                 code="E_CONNECT",
                 hint="Look at the load of the host and its datastore, then try again.",
