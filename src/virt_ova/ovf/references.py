@@ -19,7 +19,7 @@ from virt_ova.ovf.envelope import (
     VirtualSystem,
     VirtualSystemCollection,
 )
-from virt_ova.ovf.hardware import HostKind, disk_ids, host_reference, nics
+from virt_ova.ovf.hardware import HostKind, disk_ids, effective_items, host_reference, nics
 from virt_ova.ovf.reading import Reading, bad_reference
 from virt_ova.text import quoted
 
@@ -42,6 +42,19 @@ def drive_files(envelope: Envelope) -> frozenset[str]:
     items = (item for system in systems for hardware in system.hardware for item in hardware.items)
     references = (host_reference(text) for item in items for text in item.host_resources)
     return frozenset(ref.id for ref in references if ref and ref.kind is HostKind.FILE)
+
+
+def disk_files(envelope: Envelope, option: str | None) -> frozenset[str]:
+    """Ids of the files that disks are made from under a deployment option, None for the default.
+
+    Disks that need not be there are left out, and those of systems with several hardware sections: which one is taken
+    is decided elsewhere.
+    """
+    systems = (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
+    sections = (system.hardware[0] for system in systems if len(system.hardware) == 1)
+    items = (item for section in sections for item in effective_items(envelope, section, option) if item.required)
+    disks = set(disk_ids(items))
+    return frozenset(disk.file_ref for disk in envelope.disks if disk.id in disks) - {""}
 
 
 def variables_file(envelope: Envelope, hardware: VirtualHardware) -> str:

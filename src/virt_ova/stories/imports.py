@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from virt_ova.disk.base import Sink
-from virt_ova.errors import PlanError
+from virt_ova.errors import PlanError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
 from virt_ova.ovf.edit import only_system, renamed
 from virt_ova.ovf.envelope import File, VirtualSystem
 from virt_ova.ovf.fitting import Change, fitted, misfits
+from virt_ova.ovf.references import disk_files
 from virt_ova.package.files import PackageFile, hrefs
 from virt_ova.package.package import Package
 from virt_ova.plan.importing import check_import_plan, connections_of, group_name, makes_group
@@ -45,7 +46,7 @@ from virt_ova.stories.starting import Start, reports_of, start_all
 from virt_ova.stories.supply import Supply, open_supply
 from virt_ova.target.base import BootReport, Domain, Volume
 from virt_ova.target.importing import Import, Importer, ImportRequest, Offer, WantedFile
-from virt_ova.text import printable, without_secrets
+from virt_ova.text import printable, quoted, without_secrets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +96,7 @@ class PackageImport:
         remarks = (*self._remarks, *(finding for offer in self._offers for finding in offer.findings))
         self.plan = replace(self.plan, findings=(*self.plan.findings, *remarks))
         self._cargo = {each.transfer.id: each for each in self._wanted()}
+        self._check_asked()
         transfers = [each.transfer for each in self._cargo.values()]
         self._supply = open_supply(self._package, transfers, self._scrutiny, self._monitor)
         self._supply.check()
@@ -196,6 +198,18 @@ class PackageImport:
                 found.append((place, _Cargo(offer=number, file=file, transfer=transfer)))
         for _, cargo in sorted(found, key=lambda pair: pair[0]):
             yield cargo
+
+    def _check_asked(self) -> None:
+        """See that every disk gets its bytes. Raises `TargetError`."""
+        asked = {each.transfer.member for each in self._cargo.values()}
+        needed = disk_files(self._package.envelope, self.plan.deployment_option or None)
+        for resolved, entry in zip(self._package.files, self._package.envelope.files, strict=True):
+            if entry.id in needed and resolved.name not in asked:
+                raise TargetError(
+                    f"{self._target.uri} does not ask for {quoted(resolved.name)}, of which it has to make a disk",
+                    code="E_IMPORT_SPEC",
+                    hint="The disk would be empty. Look at the host's log (hostd.log, vpxd.log) for the reason.",
+                )
 
     def _send(self, imports: list[Import], volumes: dict[str, Volume]) -> Delivery:
         """Send every file that is wanted to where it is wanted."""

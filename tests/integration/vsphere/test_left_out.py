@@ -99,6 +99,7 @@ def dropper(esx: VSphere) -> Iterator[Dropper]:
             "the server's answer makes no sense: nothing is there for 'CreateImportSpec'",
         ),
         ("importSpec/configSpec", "E_VSPHERE", "the server's answer makes no sense: nothing is there for 'uuid'"),
+        ("returnval/fileItem", "E_IMPORT_SPEC", "does not ask for 'a1.vmdk', of which it has to make a disk"),
         ("returnval/entity", "E_VSPHERE", "the server's answer makes no sense: nothing is there for 'config'"),
         ("ImportVAppResponse/returnval", "E_CONNECT", "is no answer of vSphere (ImportVApp is answered by NoneType)"),
         ("returnval/deviceUrl", "E_LEASE", "the lease cannot be used: it has no place for 'a1.vmdk' ('/web/disk:0')"),

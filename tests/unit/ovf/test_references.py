@@ -9,7 +9,7 @@ from virt_ova.errors import DescriptorError
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.ovf.reader import read_envelope
 from virt_ova.ovf.reading import MAX_FINDINGS
-from virt_ova.ovf.references import drive_files
+from virt_ova.ovf.references import disk_files, drive_files
 
 ITEM = "Envelope/VirtualSystem/VirtualHardwareSection/Item (line 1)"
 TWO_FILES = '<References><File ovf:id="a" ovf:href="a"/><File ovf:id="b" ovf:href="b"/></References>'
@@ -53,6 +53,19 @@ def test_files_that_fill_a_drive_by_themselves() -> None:
     found = read(TWO_FILES + disks(disk("d", 'ovf:fileRef="b"')) + system(drives))
     assert drive_files(found) == {"a"}
     assert drive_files(read(TWO_FILES + system())) == frozenset()
+
+
+def test_files_that_disks_are_made_from() -> None:
+    files = "".join(f'<File ovf:id="{name}" ovf:href="{name}"/>' for name in "abc")
+    images = disks(*(disk(name, f'ovf:fileRef="{name}"') for name in "abc"))
+    head = f"<References>{files}</References>{images}{OPTIONS}"
+    always, large = drive(1, "ovf:/disk/a"), drive(2, "ovf:/disk/b", 'ovf:configuration="large"')
+    found = read(head + system(always + large + drive(3, "ovf:/disk/c", 'ovf:required="false"')))
+    assert disk_files(found, None) == disk_files(found, "small") == {"a"}
+    assert disk_files(found, "large") == {"a", "b"}
+    end = "</VirtualSystem>"
+    two = system(always).replace(end, f"<VirtualHardwareSection><Info/></VirtualHardwareSection>{end}")
+    assert disk_files(read(head + two), None) == frozenset()
 
 
 def test_two_files_of_one_id() -> None:
