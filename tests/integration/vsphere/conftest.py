@@ -51,16 +51,21 @@ def _ready(vsphere: VSphere, monkeypatch: pytest.MonkeyPatch) -> Iterator[VSpher
     before = machines(vsphere)
     yield vsphere
     vsphere.set_faults()
+    clear(vsphere, before)
+
+
+def clear(vsphere: VSphere, kept: Sequence[str]) -> None:
+    """Remove all machines and vApps but those of these names."""
     with placed_in(vsphere) as place:
         for each in place.entities():
-            if _is_group(each):
-                if any(machine.runtime.powerState == "poweredOn" for machine in place.inside(each)):
-                    each.PowerOffVApp_Task(force=True)
-                each.Destroy_Task()
-            elif each.name not in before:
-                if each.runtime.powerState == "poweredOn":
-                    each.PowerOffVM_Task()
-                each.Destroy_Task()
+            if each.name in kept:
+                continue
+            runs = any(machine.runtime.powerState == "poweredOn" for machine in place.inside(each))
+            if runs and _is_group(each):
+                each.PowerOffVApp_Task(force=True)
+            elif runs:
+                each.PowerOffVM_Task()
+            each.Destroy_Task()
 
 
 def machines(vsphere: VSphere) -> list[str]:
@@ -107,11 +112,11 @@ class Place:
     def machines(self) -> Iterator[Any]:
         """All machines."""
         for each in self.entities():
-            yield from self.inside(each) if _is_group(each) else [each]
+            yield from self.inside(each)
 
-    def inside(self, group: Any) -> Sequence[Any]:  # noqa: ANN401
-        """All machines of a vApp, those in vApps of its own included."""
-        return self._inside(group, [vim.VirtualMachine], recursive=True)
+    def inside(self, entity: Any) -> Sequence[Any]:  # noqa: ANN401
+        """All machines of a vApp, those in vApps of its own included; or the machine."""
+        return self._inside(entity, [vim.VirtualMachine], recursive=True) if _is_group(entity) else [entity]
 
     def paths(self) -> Iterator[str]:
         """The names of all."""

@@ -370,10 +370,10 @@ def test_a_download_may_take_longer_than_a_server_may_be_silent(
     tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for each piece."""
-    monkeypatch.setattr("virt_ova.target.esx.upload.STALL_SECONDS", 1.6)
+    monkeypatch.setattr("virt_ova.target.esx.upload.STALL_SECONDS", 1.2)
     package = random_package(tmp_path, 120)
     virt_ova.install(package, esx.uri(), options=WEB)
-    esx.set_faults(PauseMs=20)
+    esx.set_faults(PauseMs=15)
     virt_ova.export(esx.uri(), "web", out)
     assert len(esx.seen()["Downloads"]) == 1
     assert members(out)["web-disk1.vmdk"] == members(package)["d.vmdk"]

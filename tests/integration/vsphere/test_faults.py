@@ -121,10 +121,10 @@ def test_a_server_that_takes_no_more(package: Path, esx: VSphere, monkeypatch: p
     assert error.hint == "Look at the load of the host and its datastore, then try again."
 
 
-def test_an_answer_that_comes_byte_by_byte(package: Path, vsphere: VSphere, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_comes_byte_by_byte(package: Path, esx: VSphere, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "STALL_SECONDS", 1.0)
-    vsphere.set_faults(Action="drip", At=100)
-    error, size = failure(package, vsphere), vsphere.seen()["Uploads"][0]["Length"]
+    esx.set_faults(Action="drip", At=100)
+    error, size = failure(package, esx), esx.seen()["Uploads"][0]["Length"]
     assert (error.code, error.message, error.hint) == (
         "E_CONNECT",
         f"the host has not answered that it has 'd.vmdk' for 1 s, after {size} of {size}",
