@@ -174,6 +174,33 @@ def surroundings(entities: Sequence[Entity], machine: str) -> tuple[Entity, tupl
     return replace(own, properties=tuple(told.values())), siblings
 
 
+def told_to_all(
+    told: Iterable[Setting], entities: Iterable[Entity], envelope: Envelope, option: str
+) -> tuple[Setting, ...]:
+    """Which of `told`, the settings of several machines, a hypervisor is given that takes one value for all of them.
+
+    Where the package itself has different values it is given none, and reads them in the descriptor.
+
+    Raises:
+        PlanError: others were chosen, which differ (``E_NOT_SUPPORTED``).
+    """
+    values: dict[str, set[Setting]] = {}
+    for setting in told:
+        values.setdefault(setting.key, set()).add(setting)
+    apart = {key for key, found in values.items() if len(found) > 1}
+    resolved = walk_entities(_resolved(envelope.content, {}, {}, option, {}))
+    usual = {(entity.id, each.key): each.value for entity in resolved for each in entity.properties}
+    for entity in walk_entities(entities):
+        for each in entity.properties:
+            if each.key in apart and each.value != usual.get((entity.id, each.key)):
+                raise PlanError(
+                    f"the property {quoted(each.key)} has several values, this hypervisor takes one for all machines",
+                    code="E_NOT_SUPPORTED",
+                    hint="Give one for all, or leave all as the package has them and change them in the machines.",
+                )
+    return tuple(found.pop() for key, found in values.items() if key not in apart)
+
+
 def walk_entities(entities: Iterable[Entity]) -> Iterator[Entity]:
     """Every entity, outer before inner."""
     for entity in entities:

@@ -180,3 +180,40 @@ def test_a_vapp_is_watched_by_its_machines(vcenter: VSphere, shop: Path) -> None
         session.close()
     assert (report.state, report.evidence, report.address) == ("network", shown, "")
     assert len(shown.split(", ")) == 2
+
+
+class TestProperties:
+    @pytest.fixture
+    def package(self, tmp_path: Path) -> Path:
+        """Two machines which have a property in common, with different values, and another one with the same."""
+        members = vapp_members(("db", "web"))
+        for name in ("db", "web"):
+            properties = "".join(
+                f'<Property ovf:key="{key}" ovf:type="string" ovf:userConfigurable="true" ovf:value="{value}"/>'
+                for key, value in (("host", name), ("zone", "lab"))
+            )
+            section = f"<ProductSection><Info/>{properties}</ProductSection>"
+            members = edited(members, f"<Name>{name}</Name>", f"<Name>{name}</Name>{section}")
+        return build_ova(tmp_path / "a.ova", with_manifest(members))
+
+    def told(self, vcenter: VSphere, name: str) -> dict[str, str]:
+        return {each.key: each.value for each in machine_of(vcenter, name)[0].extraConfig}
+
+    def test_values_of_the_package_stay_apart(self, vcenter: VSphere, package: Path) -> None:
+        """A vCenter takes one value for each key, and reads the package's own in the descriptor."""
+        virt_ova.install(package, vcenter.uri())
+        for name in ("db", "web"):
+            told = self.told(vcenter, name)
+            assert (told["zone"], "host" in told) == ("lab", False)
+
+    def test_one_value_may_be_given_for_all(self, vcenter: VSphere, package: Path) -> None:
+        virt_ova.install(package, vcenter.uri(), options=InstallOptions(properties={"host": "all"}))
+        assert [self.told(vcenter, name)["host"] for name in ("db", "web")] == ["all", "all"]
+
+    def test_several_cannot_be_given(self, vcenter: VSphere, package: Path) -> None:
+        error = failure(vcenter, package, InstallOptions(properties={"db:host": "data"}))
+        assert (error.code, error.message, error.hint) == (
+            "E_NOT_SUPPORTED",
+            "the property 'host' has several values, this hypervisor takes one for all machines",
+            "Give one for all, or leave all as the package has them and change them in the machines.",
+        )

@@ -53,7 +53,8 @@ _HINTS: Final = {
     "E_SESSION": "The session was ended on the server, by a timeout or by an administrator: try again.",
     "E_ACCESS": "The user needs the privileges to import a vApp, to allocate space and to assign a network; for an "
     "export, the one to export a vApp.",
-    "E_NOT_SUPPORTED": "This server cannot do that; with a free licence, an ESXi lets no program change anything.",
+    "E_NOT_SUPPORTED": "This server cannot do that. With a free licence, an ESXi lets no program change anything; "
+    "a vApp needs a cluster with DRS, or a single host.",
     "E_VSPHERE": "Look at the tasks and events of the host or vCenter.",
     "E_EXISTS": "Choose another name with --name.",
     "E_SPACE": "Free some space or choose another datastore with --pool.",

@@ -10,7 +10,10 @@ from virt_ova import SpaceError, TargetError
 from virt_ova.target.esx.errors import error_of, translated
 
 EVENTS = "Look at the tasks and events of the host or vCenter."
-LICENCE = "This server cannot do that; with a free licence, an ESXi lets no program change anything."
+LICENCE = (
+    "This server cannot do that. With a free licence, an ESXi lets no program change anything; "
+    "a vApp needs a cluster with DRS, or a single host."
+)
 NAME = "Choose another name with --name."
 
 
