@@ -21,7 +21,6 @@ from virt_ova.cli.questions import ask_login, can_ask
 from virt_ova.cli.report import Report
 from virt_ova.interrupt import Interrupted
 from virt_ova.package.package import open_package
-from virt_ova.plan.codec import MAX_PLAN_BYTES, from_json, to_json
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.stories.install import install, preflight
 from virt_ova.stories.result import InstallResult
@@ -120,7 +119,7 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
     )
     uri = args.connect or default_uri()
     ask = ask_login if can_ask(is_json=console.is_json) else None
-    plan = from_json(read_given(args.plan, "--plan", most_bytes=MAX_PLAN_BYTES).data) if args.plan else None
+    plan = _given_plan(args.plan) if args.plan else None
     screenshots = Screenshots(None if args.dry_run else args.screenshots)
     with open_package(args.source, locale=args.locale) as package:
         options = answered(options, args, package.envelope, is_json=console.is_json, plan=plan)
@@ -129,12 +128,25 @@ def _carry_out(args: argparse.Namespace, console: Console) -> tuple[dict[str, An
             agreed = preflight(package, uri, options=options, plan=plan, ask=ask)
             lines = ["Nothing was written. This is what would be done:", *_plan_lines(agreed)]
             lines += finding_lines(told(package.signature_findings))
-            return json.loads(to_json(agreed)), lines, True
+            return _plan_document(agreed), lines, True
         with monitor(quiet=console.is_json) as listener:
             result = install(package, uri, options=options, plan=plan, monitor=listener, ask=ask)
     screenshots.save(result.boots)
     lines = list(_lines(result, uri, screenshots, is_started=options.start))
     return install_document(result, screenshots.files), lines, screenshots.is_complete
+
+
+def _given_plan(path: str) -> InstallPlan:
+    from virt_ova.plan.codec import MAX_PLAN_BYTES, from_json  # noqa: PLC0415 - most installs need none
+
+    return from_json(read_given(path, "--plan", most_bytes=MAX_PLAN_BYTES).data)
+
+
+def _plan_document(plan: InstallPlan) -> dict[str, Any]:
+    from virt_ova.plan.codec import to_json  # noqa: PLC0415 - as above
+
+    document: dict[str, Any] = json.loads(to_json(plan))
+    return document
 
 
 def _plan_lines(plan: InstallPlan) -> Iterator[str]:
