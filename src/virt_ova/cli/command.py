@@ -67,7 +67,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     wanted = next((word for word in words if not word.startswith("-")), "")
     for verb, summary in VERBS.items():
-        verb_parser = verbs.add_parser(verb, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
+        verb_parser = verbs.add_parser(
+            verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+        )
         verb_parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
         if verb == wanted:
             module = import_module(f"virt_ova.cli.{verb}")
