@@ -57,6 +57,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     check: bool = True,
     tidy_seconds: float = 0,
+    keeps: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end.
 
@@ -69,12 +70,13 @@ def run(
         environment: variables that it has besides ours.
         check: whether a status other than 0 is an error.
         tidy_seconds: before it is killed it is asked to end, and has so long for it.
+        keeps: descriptors that it has as well.
 
     Raises:
         ToolError: it is missing (``E_TOOL_MISSING``), or failed or took too long (``E_TOOL_FAILED``).
     """
     name, command = os.path.basename(argv[0]), _command(argv, package, cpu_seconds)  # noqa: PTH119 - argv may be str
-    with _begun(command, stdin=subprocess.DEVNULL, cwd=cwd, environment=environment) as process:
+    with _begun(command, stdin=subprocess.DEVNULL, cwd=cwd, environment=environment, keeps=keeps) as process:
         try:
             stdout, stderr = _drain(process, time.monotonic() + timeout_seconds)
             status = process.wait()
@@ -193,7 +195,12 @@ def started(
 
 
 def _begun(
-    command: list[str], *, stdin: int | IO[bytes], cwd: Path | None, environment: Mapping[str, str] | None
+    command: list[str],
+    *,
+    stdin: int | IO[bytes],
+    cwd: Path | None,
+    environment: Mapping[str, str] | None,
+    keeps: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """The process of `command`, which `_command` gave; nothing that is said to it or that it says is buffered here."""
     return subprocess.Popen(  # noqa: S603 - a list of arguments, the program found by `_command`
@@ -204,6 +211,7 @@ def _begun(
         stderr=subprocess.PIPE,
         cwd=cwd,
         env=_environment() | dict(environment or {}),
+        pass_fds=keeps,
     )
 
 

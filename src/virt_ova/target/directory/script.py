@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from virt_ova.plan.inputs import Backing
-from virt_ova.target.directory.tpm import TPM_COMMAND, TPM_PID_FILE
+from virt_ova.target.directory.tpm import TPM_COMMAND, TPM_LOCK_FILE, TPM_PID_FILE
 from virt_ova.text import printable
 
 _HEAD = """\
@@ -17,6 +17,10 @@ _HEAD = """\
 # With user networking, so does port 2222 of this host lead to port 22 of the guest:
 #   ./run -set netdev.net0.hostfwd=tcp:127.0.0.1:2222-:22
 set -eu
+# Of what is closed here, QEMU would take the number for one of its own files: a console that goes to a disk.
+(: 3<&0) 2>/dev/null || exec </dev/null
+(: 3>&1) 2>/dev/null || exec >/dev/null
+(: 3>&2) || exec 2>/dev/null
 cd -- "$(dirname -- "$(readlink -f -- "$0")")"
 [ "${{1-}}" != -- ] || shift
 """
@@ -38,7 +42,12 @@ check() { # file, its size in bytes, when it was written last in seconds since 1
 """
 _TPM = """\
 
-# The TPM ends with QEMU, which takes the place of this shell.
+# The TPM ends with QEMU, which takes the place of this shell. Both hold the lock; one of before may be about to end.
+exec 9>>{lock_file}
+if ! flock --timeout 1 9; then
+    echo "run: this machine runs already, its TPM is in use: shut it down first" >&2
+    exit 1
+fi
 rm -f {pid_file}
 setpriv --pdeathsig TERM -- {command} &
 until [ -s {pid_file} ]; do
@@ -67,6 +76,6 @@ def run_script(name: str, command: Sequence[str], backings: Iterable[Backing] = 
     checks = [f"check {shlex.quote(path)} {each.size_bytes} {each.modified}\n" for path, each in packages.items()]
     before = _CHECK + "".join(checks) if checks else ""
     if has_tpm:
-        before += _TPM.format(pid_file=TPM_PID_FILE, command=shlex.join(TPM_COMMAND))
+        before += _TPM.format(lock_file=TPM_LOCK_FILE, pid_file=TPM_PID_FILE, command=shlex.join(TPM_COMMAND))
     begin = _HEAD.format(name=printable(name)) + (f"{before}\n" if before else "")
     return begin + "exec " + " \\\n    ".join([*lines, '"$@"']) + "\n"

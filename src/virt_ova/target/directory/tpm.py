@@ -6,15 +6,17 @@ socket in the machine's folder. swtpm ends when QEMU's connection does; one that
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import struct
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
-from virt_ova.disk.sink import REMOVED, file_error, sync_directory
+from virt_ova.disk.sink import REMOVED, examined, file_error, sync_directory
+from virt_ova.errors import ToolError
 from virt_ova.kernel import file_identity, has_identity
 from virt_ova.process import run
 from virt_ova.target.directory.lock import lock_holder
@@ -33,7 +35,10 @@ TPM_COMMAND: Final = (
 )
 """Runs swtpm in the foreground, in the machine's folder."""
 
-_LOCK_FILE: Final = ".lock"
+TPM_LOCK_FILE: Final = f"{TPM_FOLDER}/run.lock"
+"""Whoever starts swtpm locks it (flock(2)) and leaves the lock to it, so that there is one at a time."""
+
+_OWN_LOCK_FILE: Final = ".lock"
 """swtpm holds a lock on it while the TPM is on."""
 
 _SHUTDOWN: Final = struct.pack(">I", 3)
@@ -76,17 +81,34 @@ def start_tpm(folder: Path) -> None:
     The daemon works in ``/``, so its files must have absolute names. Options of swtpm cannot hold every name.
 
     Raises:
-        ToolError: swtpm is missing or fails.
+        ToolError: the machine runs already, or swtpm is missing or fails.
+        TargetError: its folder cannot be written to (``E_IO``).
     """
-    run(
-        [
-            *(TPM_EMULATOR, "socket", "--tpm2", "--terminate", "--daemon"),
-            *("--ctrl", f"type=unixio,path={name_of(folder, TPM_SOCKET, forbidden=',')},mode=0600"),
-        ],
-        package=TPM_EMULATOR,
-        cwd=folder,
-        environment={"TPM_PATH": str(folder / TPM_FOLDER)},
-    )
+    with _locked(folder / TPM_LOCK_FILE) as lock:
+        run(
+            [
+                *(TPM_EMULATOR, "socket", "--tpm2", "--terminate", "--daemon"),
+                *("--ctrl", f"type=unixio,path={name_of(folder, TPM_SOCKET, forbidden=',')},mode=0600"),
+            ],
+            package=TPM_EMULATOR,
+            cwd=folder,
+            environment={"TPM_PATH": str(folder / TPM_FOLDER)},
+            keeps=(lock.fileno(),),
+        )
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """The file `path`, made if it is not there, and locked as long as anybody has it open."""
+    with examined(path), ExitStack() as stack:
+        file = stack.enter_context(path.open("ab"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ToolError(
+                "it runs already, its TPM is in use", code="E_TOOL_FAILED", hint="Shut it down first."
+            ) from exc
+        stack.pop_all()
+        return file
 
 
 def end_tpm(folder: Path) -> None:
@@ -97,7 +119,7 @@ def end_tpm(folder: Path) -> None:
         while control.recv(_ANSWER_BYTES):  # its answer, then the end of the connection
             pass
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while lock_holder(folder / TPM_FOLDER / _LOCK_FILE) is not None and time.monotonic() < deadline:
+    while lock_holder(folder / TPM_FOLDER / _OWN_LOCK_FILE) is not None and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 

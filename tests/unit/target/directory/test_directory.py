@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -217,6 +218,16 @@ def test_the_script_runs_in_its_own_folder_however_it_is_called(tmp_path: Path) 
     by_shell = ["sh", "--", "-m/it's/run"]
     done = subprocess.run(by_shell, capture_output=True, text=True, check=True, cwd=tmp_path, env=searched)
     assert done.stdout == f"{folder}\n"
+
+
+def test_what_is_closed_for_the_script_is_no_file_of_the_machine(tmp_path: Path) -> None:
+    script = tmp_path / "run"
+    look = "import os; seen = [os.readlink(f'/dev/fd/{n}') for n in (0, 1, 2)]; open('seen', 'w').writelines(seen)"
+    script.write_text(run_script("box", [sys.executable, "-c", look]))
+    script.chmod(0o700)
+    done = subprocess.run(["sh", "-c", 'exec "$0" <&- >&- 2>&-', script], capture_output=True, text=True, check=True)
+    assert (tmp_path / "seen").read_text() == "/dev/null" * 3
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_the_script_runs_the_machine_on_this_terminal(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,9 +35,9 @@ def installed(folder: Path, one: Machine = WITH_TPM) -> FolderDomain:
     return target.define(one, {"disk1": volume})
 
 
-def started(box: Path) -> subprocess.Popen[bytes]:
-    """The script of the machine in `box`, whose guest is up."""
-    running = subprocess.Popen([box / "run"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+def started(box: Path, *, given: str = "</dev/null") -> subprocess.Popen[bytes]:
+    """The script of the machine in `box`, whose guest is up; the shell gives it `given` for standard input."""
+    running = subprocess.Popen(["sh", "-c", f'exec "$0" {given}', box / "run"], stdout=subprocess.PIPE)
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
     return running
@@ -185,15 +184,62 @@ def test_the_script_says_when_there_is_no_tpm(tmp_path: Path) -> None:
     assert_tpm_ends(tmp_path / "box")
 
 
-def test_a_second_start_does_not_disturb_the_first(tmp_path: Path) -> None:
+def test_a_machine_runs_when_standard_input_is_closed(tmp_path: Path) -> None:
     installed(tmp_path)
+    with started(tmp_path / "box", given="<&-") as running:
+        standard_input = Path(f"/proc/{running.pid}/fd/0").readlink()
+        running.terminate()
+    assert standard_input == Path("/dev/null")
+    assert_tpm_ends(tmp_path / "box")
+
+
+RUNS_ALREADY = "run: this machine runs already, its TPM is in use: shut it down first\n"
+
+
+def run_once_more(box: Path) -> tuple[int, str, str]:
+    """What becomes of the script of the machine in `box`, which runs already."""
+    done = subprocess.run([box / "run"], capture_output=True, text=True, check=False, timeout=20)
+    return done.returncode, done.stdout, done.stderr
+
+
+def traces(box: Path) -> tuple[list[int], dict[str, int]]:
+    """The processes of the TPM of the machine in `box`, and which files there are."""
+    return tpm_processes(box), {path.name: path.lstat().st_ino for path in box.iterdir()}
+
+
+def test_a_second_run_is_refused_and_leaves_the_first_alone(tmp_path: Path) -> None:
+    domain = installed(tmp_path)
     box = tmp_path / "box"
     with started(box) as running:
-        first = tpm_processes(box)
-        done = subprocess.run([box / "run"], capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert 'Failed to get "write" lock' in done.stderr
-        time.sleep(0.2)
-        assert (tpm_processes(box), running.poll()) == (first, None)
-        running.terminate()
+        try:
+            before = traces(box)
+            assert {"tpm.pid", "tpm.sock"} <= before[1].keys()
+            assert run_once_more(box) == (1, "", RUNS_ALREADY)
+            with pytest.raises(TargetError) as caught:
+                domain.start()
+            assert (traces(box), running.poll()) == (before, None)
+        finally:
+            running.terminate()
+    assert str(caught.value) == "the machine 'box' does not start: it runs already, its TPM is in use"
+    assert (caught.value.code, caught.value.hint) == ("E_START", "Shut it down first.")
     assert_tpm_ends(box)
+
+
+def test_what_runs_in_the_background_is_not_run_once_more(tmp_path: Path) -> None:
+    domain = installed(tmp_path)
+    box = tmp_path / "box"
+    domain.start()
+    try:
+        before = traces(box)
+        assert run_once_more(box) == (1, "", RUNS_ALREADY)
+        assert traces(box) == before
+    finally:
+        domain.discard()
+
+
+def test_a_folder_that_holds_no_lock_is_told(tmp_path: Path) -> None:
+    domain = installed(tmp_path)
+    (tmp_path / "box/tpm/run.lock").mkdir()
+    with pytest.raises(TargetError, match=r"tpm/run.lock' could not be examined: Is a directory$") as caught:
+        domain.start()
+    assert caught.value.code == "E_IO"
