@@ -1,8 +1,9 @@
 """The only place that starts programs.
 
 No shell, arguments as a list, nothing read from the terminal. A program runs under ``setpriv --pdeathsig`` (util-linux)
-and so dies with us however we end; it is killed when its time is over; what it prints is taken with a bound, whatever
-it prints. Arguments may be secret, so messages name the program alone.
+and so dies with us however we end; it is killed when its time is over, with what it started, for which it has a process
+group; what it prints is taken with a bound, whatever it prints. Arguments may be secret, so messages name the program
+alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,7 +100,13 @@ def _end(process: subprocess.Popen[bytes], tidy_seconds: float) -> None:
     except subprocess.TimeoutExpired:
         return
     finally:
-        process.kill()
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill it with its process group, unless it has ended by itself."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Running:
@@ -147,7 +155,7 @@ class Running:
         """The error for its having ended; for one that has closed its standard output."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
-        self._process.kill()
+        _kill(self._process)
         said = self.complaints()
         return _failure(self._name, Completed(status=self._process.wait(), stdout=b"", stderr=said))
 
@@ -191,7 +199,7 @@ def started(
             deadline = time.monotonic() + timeout_seconds
             yield Running(process, name, deadline=deadline, seconds=timeout_seconds)
         finally:
-            process.kill()
+            _kill(process)
 
 
 def _begun(
@@ -212,6 +220,7 @@ def _begun(
         cwd=cwd,
         env=_environment() | dict(environment or {}),
         pass_fds=keeps,
+        process_group=0,
     )
 
 

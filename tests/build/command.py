@@ -58,10 +58,14 @@ def piped(data: bytes, *words: str | Path, cwd: Path | None = None) -> subproces
         return subprocess.CompletedProcess(words, run.returncode, out.decode(), err.decode())
 
 
-def stopped(when: Callable[[], object], *words: str | Path) -> str:
-    """What it complains about when Ctrl-C stops it soon after `when` is true; it ends within seconds, and says so."""
+def stopped(when: Callable[[], object], *words: str | Path, path: str = WITHOUT_QEMU, **variables: str) -> str:
+    """What it complains about when Ctrl-C stops it soon after `when` is true; it ends within seconds, and says so.
+
+    `path` and `variables` are as for `virt_ova`.
+    """
+    surroundings = environment(path, **variables)
     with subprocess.Popen(
-        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings
     ) as run:
         while not when():
             time.sleep(0.05)

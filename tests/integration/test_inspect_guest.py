@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.build.appliance import ApplianceSpec, build_appliance
 from tests.build.cloudguest import build_strict_guest
-from tests.build.command import error_lines, json_of, virt_ova
+from tests.build.command import command, environment, error_lines, json_of, stopped, virt_ova
 from tests.build.small import small_ova
 from tests.build.windowsguest import build_windows
 from virt_ova.inside.appliance import GuestImage, guestfs_environment
@@ -21,6 +24,8 @@ from virt_ova.stories.install import install
 from virt_ova.target.directory.domain import stop
 from virt_ova.target.directory.driver import EMULATOR
 from virt_ova.target.emulator import kvm_runs
+
+CACHE = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - libguestfs's own
 
 
 def installed(ova: Path, folder: Path, *words: str) -> Any:  # noqa: ANN401 - JSON
@@ -66,6 +71,64 @@ def test_a_guest_that_has_virtio_gets_it(tmp_path: Path) -> None:
     ]
     assert "-device virtio-blk-pci," in script(tmp_path / "m", "able")
     assert "-device virtio-net-pci," in script(tmp_path / "m", "able")
+
+
+def appliance_of(folder: Path) -> list[str]:
+    """The commands that run for a look inside whose scratch folder is in `folder`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if f"\0LIBGUESTFS_TMPDIR={folder}/".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+def is_starting(folder: Path) -> bool:
+    """Whether such a look has come to where QEMU starts."""
+    return any("org.libguestfs.channel" in each for each in appliance_of(folder))
+
+
+def assert_it_ends(folder: Path) -> None:
+    """Wait until none of those programs runs."""
+    deadline = time.monotonic() + 20
+    while left := appliance_of(folder):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, str]:
+    """Variables: a folder for temporary files alone, and libguestfs's appliance where it is."""
+    (tmp_path / "tmp").mkdir()
+    return {"TMPDIR": str(tmp_path / "tmp"), "LIBGUESTFS_CACHEDIR": CACHE, "path": os.environ["PATH"]}
+
+
+def test_a_look_inside_is_stopped_by_ctrl_c(tmp_path: Path, places: dict[str, str]) -> None:
+    ova, here = small_ova(tmp_path / "a.ova"), tmp_path / "tmp"
+    said = stopped(lambda: is_starting(here), "install", ova, "-c", f"dir:{tmp_path}/m", "--inspect-guest", **places)
+    assert said.endswith(
+        "\nLooking inside vm\nRemoved volume vm-disk1.qcow2\n" + error_lines("E_INTERRUPTED", "stopped by SIGINT")
+    )
+    assert_it_ends(here)
+    assert not list(here.iterdir())
+    assert not (tmp_path / "m").exists()
+
+
+def test_what_a_look_inside_that_was_killed_left_is_recovered(tmp_path: Path, places: dict[str, str]) -> None:
+    ova, here = small_ova(tmp_path / "a.ova"), tmp_path / "tmp"
+    search_path = places.pop("path")
+    words = command("install", ova, "-c", f"dir:{tmp_path}/m", "--inspect-guest")
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL, env=environment(search_path, **places)) as run:
+        while not is_starting(here):
+            time.sleep(0.05)
+        run.kill()
+    assert_it_ends(here)
+    (left,) = here.iterdir()
+    done = virt_ova("recover")
+    assert done.returncode == 0
+    assert f"Removed scratch folder {left}\n" in done.stderr
+    assert not list(here.iterdir())
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -139,9 +202,9 @@ def test_of_a_windows_the_registry_tells(tmp_path: Path, pytestconfig: pytest.Co
         pytest.skip("starts libguestfs twice more: --long")
     can_kvm = kvm_runs(EMULATOR)
     services = {"viostor": 0, "netkvm": 3, "storahci": 0, "LSI_SAS": 3}
-    with guestfs_environment(can_kvm=can_kvm) as variables:
-        disk = build_windows(tmp_path / "windows.raw", services, {**os.environ, **variables})
-    insight = look_inside([GuestImage(path=str(disk), image_format="raw")], can_kvm=can_kvm)
+    variables = guestfs_environment(tmp_path, can_kvm=can_kvm)
+    disk = build_windows(tmp_path / "windows.raw", services, {**os.environ, **variables})
+    insight = look_inside([GuestImage(path=str(disk), image_format="raw")], tmp_path, can_kvm=can_kvm)
     assert insight == Insight(
         system="Windows Server 2019 Standard",
         family="windows",

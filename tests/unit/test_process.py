@@ -174,6 +174,15 @@ def test_what_a_program_says_at_its_end_is_not_kept() -> None:
             tracemalloc.stop()
 
 
+def test_what_a_program_started_does_not_stay(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    script = f"(sleep 20; echo it stayed) >{tmp_path}/fifo & wait"
+    with started(["sh", "-c", script], package="dash", timeout_seconds=30):
+        fifo = (tmp_path / "fifo").open()
+    with fifo:
+        assert fifo.read() == ""
+
+
 @pytest.mark.parametrize(("tidy_seconds", "tidied"), [(0, False), (10, True)])
 def test_a_program_may_have_time_to_tidy_up(tmp_path: Path, tidy_seconds: float, *, tidied: bool) -> None:
     script = "trap 'touch tidied; exit' TERM; while :; do sleep 0.05; done"

@@ -10,12 +10,10 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from virt_ova.errors import ToolError
@@ -32,6 +30,8 @@ _LONGEST_ANSWER: Final = 1 << 20
 _FETCHED: Final = "fetched"
 _SOCKETS: Final = Path("/tmp")  # noqa: S108 - libguestfs's own, whatever it is told
 _SOCKETS_IN_USE: Final = Path("/proc/net/unix")
+_PREFIX: Final = re.compile(r"(?:\*stdin\*:\d+: )?libguestfs: error: ")
+_ADVICE: Final = re.compile(r"\.?; (?:This usually means|To see full error messages).*?libguestfs mailing list\.?")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9 ._+:@,=/-]+")
 """What a path in a guest may have so that we ask for it."""
 
@@ -49,28 +49,25 @@ def check_guestfish() -> None:
     find(_PROGRAM, package=PACKAGE)
 
 
-@contextmanager
-def guestfs_environment(*, can_kvm: bool) -> Iterator[Mapping[str, str]]:
-    """Variables for a program that uses libguestfs; what it does not tidy up, because it was killed, goes at the end.
+def guestfs_environment(folder: Path, *, can_kvm: bool) -> Mapping[str, str]:
+    """Variables for a program that uses libguestfs, and has `folder` to work in.
 
     How the appliance is started is for whoever runs us to say. It is built once, and kept where libguestfs keeps it.
     """
     settings = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.environ.get("TMPDIR") or "/var/tmp"}  # noqa: S108 - libguestfs's own
     if not can_kvm:
         settings["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
-    begun = time.time()
-    try:
-        with TemporaryDirectory(prefix="virt-ova-", ignore_cleanup_errors=True) as folder:
-            yield {
-                **{name: value for name, value in settings.items() if name not in os.environ},
-                **dict.fromkeys(("HOME", "TMPDIR", "LIBGUESTFS_TMPDIR", "XDG_RUNTIME_DIR"), folder),
-            }
-    finally:
-        _remove_sockets(begun)
+    return {
+        **{name: value for name, value in settings.items() if name not in os.environ},
+        **dict.fromkeys(("HOME", "TMPDIR", "LIBGUESTFS_TMPDIR", "XDG_RUNTIME_DIR"), str(folder)),
+    }
 
 
-def _remove_sockets(begun: float) -> None:
-    """Remove root's sockets that nobody has and that came since `begun`: for root, they go nowhere else."""
+def remove_sockets(begun: float) -> None:
+    """Remove root's sockets that a libguestfs has left which was killed: for root, they go nowhere but to `_SOCKETS`.
+
+    They are those that nobody has, and that came since `begun`, in seconds since 1970.
+    """
     in_use = _SOCKETS_IN_USE.read_text(errors="replace")
     for folder in _SOCKETS.glob("libguestfs*"):
         with suppress(OSError):
@@ -80,26 +77,30 @@ def _remove_sockets(begun: float) -> None:
                 shutil.rmtree(folder)
 
 
+def without_advice(complaint: str) -> str:
+    """What libguestfs complains about, without where it stands and how to debug it."""
+    return _ADVICE.sub("", _PREFIX.sub("", complaint))
+
+
 @contextmanager
-def open_appliance(images: Sequence[GuestImage], *, can_kvm: bool) -> Iterator[Appliance]:
-    """The appliance with `images`, which it can only read.
+def open_appliance(images: Sequence[GuestImage], folder: Path, *, can_kvm: bool) -> Iterator[Appliance]:
+    """The appliance with `images`, which it can only read; it works in `folder`.
+
+    When the block is left by an exception, it is killed.
 
     Raises:
         ToolError: guestfish is missing (``E_TOOL_MISSING``), or the appliance does not start (``E_TOOL_FAILED``).
     """
     drives = [word for image in images for word in (f"--format={image.image_format}", "-a", image.path)]
     command = [_PROGRAM, "--ro", *drives]
-    with guestfs_environment(can_kvm=can_kvm) as environment:
-        folder = Path(environment["TMPDIR"])
-        with started(
-            command, package=PACKAGE, timeout_seconds=_TIMEOUT_SECONDS, cwd=folder, environment=environment
-        ) as shell:
-            try:
-                appliance = Appliance(shell, folder)
-                appliance.run()
-                yield appliance
-            finally:
-                shell.finish(timeout_seconds=_END_SECONDS)
+    environment = guestfs_environment(folder, can_kvm=can_kvm)
+    with started(
+        command, package=PACKAGE, timeout_seconds=_TIMEOUT_SECONDS, cwd=folder, environment=environment
+    ) as shell:
+        appliance = Appliance(shell, folder)
+        appliance.run()
+        yield appliance
+        shell.finish(timeout_seconds=_END_SECONDS)
 
 
 class Appliance:
@@ -131,7 +132,7 @@ class Appliance:
 
     def complaints(self) -> str:
         """What guestfish has complained about so far, on one line."""
-        return self._shell.complaints()
+        return without_advice(self._shell.complaints())
 
     def is_file(self, path: str) -> bool:
         """Whether the guest has the file `path`, perhaps by a link. Raises `ToolError`."""
@@ -156,7 +157,8 @@ class Appliance:
         answer = bytearray()
         while not answer.endswith(end):
             if not (chunk := self._shell.read()):
-                raise self._shell.failure()
+                failure = self._shell.failure()
+                raise ToolError(without_advice(failure.message), code=failure.code)
             answer += chunk
             if len(answer) > _LONGEST_ANSWER:
                 raise ToolError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from virt_ova.errors import ToolError
@@ -16,14 +17,14 @@ from virt_ova.text import printable
 _MOUNT: Final = re.compile(r"(?P<point>/\S*): (?P<device>/dev/\S+|btrfsvol:/dev/\S+)")
 
 
-def look_inside(images: Sequence[GuestImage], *, can_kvm: bool) -> Insight:
-    """What is on a guest's disks.
+def look_inside(images: Sequence[GuestImage], folder: Path, *, can_kvm: bool) -> Insight:
+    """What is on a guest's disks; `folder` is for what that needs meanwhile.
 
     Raises:
         ToolError: there is not one operating system on them (``E_NO_GUEST``); or guestfish is missing, fails, or takes
             too long.
     """
-    with open_appliance(images, can_kvm=can_kvm) as appliance:
+    with open_appliance(images, folder, can_kvm=can_kvm) as appliance:
         roots = appliance.lines("inspect-os")
         if len(roots) != 1:
             found = f"{len(roots)} operating systems were" if roots else "no operating system was"

@@ -237,7 +237,8 @@ class PackageBuild:
         """The machines as they are to be defined, for guests that are as they are to be started."""
         plan, options, monitor = self.plan, self._options, self._monitor
         conversion = convert_all(plan, self._target, volumes=volumes, options=options, journal=journal, monitor=monitor)
-        fitted = fit_machines(plan, volumes, options=options, host=self._target.capabilities, monitor=monitor)
+        host = self._target.capabilities
+        fitted = fit_machines(plan, volumes, options=options, host=host, journal=journal, monitor=monitor)
         settled = settle(
             fitted.machines, self._target, volumes=volumes, options=options, journal=journal, monitor=monitor
         )

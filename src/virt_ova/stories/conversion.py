@@ -20,8 +20,7 @@ from typing import Final
 from virt_ova.disk.duplicate import duplicate
 from virt_ova.errors import PlanError, TargetError, ToolError
 from virt_ova.findings import Finding, Severity
-from virt_ova.inside.appliance import check_guestfish, guestfs_environment
-from virt_ova.plan.host import HostCapabilities
+from virt_ova.inside.appliance import check_guestfish, guestfs_environment, without_advice
 from virt_ova.plan.inputs import VolumeSource
 from virt_ova.plan.machine import DriveKind, Machine
 from virt_ova.plan.options import InstallOptions
@@ -30,6 +29,7 @@ from virt_ova.plan.to_libvirt import domain_xml
 from virt_ova.process import find, run
 from virt_ova.progress import Monitor
 from virt_ova.stories.journal import Journal
+from virt_ova.stories.scratch import scratch_folder
 from virt_ova.stories.tailoring import check_files
 from virt_ova.target.base import BootReport, Target, Volume
 from virt_ova.text import printable, quoted
@@ -123,7 +123,8 @@ def convert_all(
         began = time.monotonic()
         step = f"Converting {machine.name}"
         monitor.begin(step)
-        _convert(machine, transfers, volumes, target.capabilities)
+        with scratch_folder(journal.note) as folder:
+            _convert(machine, transfers, volumes, folder, can_kvm="kvm" in target.capabilities.virt_types)
         monitor.end(step)
         message = f"{quoted(machine.name)} was converted by {PROGRAM} in {time.monotonic() - began:.0f} s"
         findings.append(Finding(code="CONVERTED", severity=Severity.INFO, message=message))
@@ -185,30 +186,33 @@ def _copy(transfer: Transfer, volume: Volume, target: Target, journal: Journal, 
 
 
 def _convert(
-    machine: Machine, transfers: Mapping[str, Transfer], volumes: Mapping[str, Volume], host: HostCapabilities
+    machine: Machine,
+    transfers: Mapping[str, Transfer],
+    volumes: Mapping[str, Volume],
+    folder: Path,
+    *,
+    can_kvm: bool,
 ) -> None:
-    """Let the program change the images of `machine`. Raises `ToolError` (``E_CONVERT``)."""
+    """Let the program, which works in `folder`, change the images of `machine`. Raises `ToolError` (``E_CONVERT``)."""
     sources = {
         name: VolumeSource(image_format=transfers[name].image_format, path=volume.path)
         for name, volume in volumes.items()
     }
-    with guestfs_environment(can_kvm="kvm" in host.virt_types) as environment:
-        description = Path(environment["TMPDIR"], "domain.xml")
-        description.write_text(domain_xml(machine, sources=sources))
-        command = [PROGRAM, "--root", "single", "-i", "libvirtxml", str(description)]
-        try:
-            done = run(
-                command,
-                package=PACKAGES,
-                timeout_seconds=_TIMEOUT_SECONDS,
-                environment=environment,
-                check=False,
-                tidy_seconds=_TIDY_SECONDS,
-            )
-        except ToolError as exc:
-            raise _failed(machine, exc.message) from exc
+    description = folder / "domain.xml"
+    description.write_text(domain_xml(machine, sources=sources))
+    try:
+        done = run(
+            [PROGRAM, "--root", "single", "-i", "libvirtxml", str(description)],
+            package=PACKAGES,
+            timeout_seconds=_TIMEOUT_SECONDS,
+            environment=guestfs_environment(folder, can_kvm=can_kvm),
+            check=False,
+            tidy_seconds=_TIDY_SECONDS,
+        )
+    except ToolError as exc:
+        raise _failed(machine, exc.message) from exc
     if done.status:
-        said = done.stderr.partition(_REPORTING)[0].rpartition(_ERROR)[2]
+        said = without_advice(done.stderr.partition(_REPORTING)[0].rpartition(_ERROR)[2])
         raise _failed(machine, said or f"{PROGRAM} ended with {done.status}, and gave no reason")
 
 

@@ -22,7 +22,7 @@ from virt_ova.memory import let_go, reserve
 from virt_ova.progress import Monitor
 from virt_ova.stories.logbook import Heading, Logbook
 from virt_ova.target.newfile import NewFile
-from virt_ova.target.record import Recoverable
+from virt_ova.target.record import Record, Recoverable
 from virt_ova.text import printable, without_secrets
 from virt_ova.undo import Made, undo
 
@@ -61,6 +61,11 @@ class Journal:
             self._logbook = begin()
         target.tell(self._logbook.note)
         return self._logbook
+
+    def note(self, record: Record) -> None:
+        """Tell the file, if there is one, of something that whoever makes it takes back; see `target.record.Note`."""
+        if self._logbook:
+            self._logbook.note(record)
 
     def make(self, what: str, create: Callable[[], T]) -> T:
         """Call `create` and remember what it made; stop signals wait meanwhile.

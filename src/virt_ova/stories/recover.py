@@ -18,6 +18,7 @@ from virt_ova.errors import TargetError, VirtOvaError
 from virt_ova.interrupt import held_back
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.logbook import Heading, Logbook, logbooks
+from virt_ova.stories.scratch import SCRATCH, remove_scratch
 from virt_ova.target.importing import Ask
 from virt_ova.target.newfile import SCHEME, NewFile
 from virt_ova.target.record import Record, Recoverable, Removal
@@ -205,7 +206,7 @@ class Undoing:
     def _remove(self, target: Recoverable, record: Record) -> None:
         what = f"{record.kind} {record.name}"
         try:
-            removal = target.remove(record)
+            removal = remove_scratch(record) if record.kind == SCRATCH else target.remove(record)
         except VirtOvaError as exc:
             self.left.append(_left(what, exc))
             return

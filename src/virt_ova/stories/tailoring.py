@@ -20,6 +20,8 @@ from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import InstallPlan
 from virt_ova.plan.tailoring import tailor
 from virt_ova.progress import Monitor
+from virt_ova.stories.journal import Journal
+from virt_ova.stories.scratch import scratch_folder
 from virt_ova.target.base import FileKeeper, Target, Volume
 from virt_ova.text import printable, quoted
 
@@ -70,6 +72,7 @@ def fit_machines(
     *,
     options: InstallOptions,
     host: HostCapabilities,
+    journal: Journal,
     monitor: Monitor,
 ) -> Fitted:
     """The machines of `plan`, after a look inside the images in `volumes` where `options` ask for that."""
@@ -80,7 +83,8 @@ def fit_machines(
         step = f"Looking inside {machine.name}"
         monitor.begin(step)
         try:
-            seen = look_inside(guest_images(plan, machine, volumes), can_kvm="kvm" in host.virt_types)
+            with scratch_folder(journal.note) as folder:
+                seen = look_inside(guest_images(plan, machine, volumes), folder, can_kvm="kvm" in host.virt_types)
         except ToolError as exc:
             machines.append(machine)
             findings.append(_unseen(machine, exc))
