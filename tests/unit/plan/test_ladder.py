@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.build.plans import machine
 from virt_ova.plan.checking import check_plan
-from virt_ova.plan.ladder import ladder, unplugged
+from virt_ova.plan.ladder import ladder, moved, unplugged
 from virt_ova.plan.machine import Bus, Connection, ConnectionKind, Controller, Drive, DriveKind, FirmwareKind, Machine
 from virt_ova.plan.plan import InstallPlan, PackageIdentity
 
@@ -58,6 +60,24 @@ def test_the_bus_that_was_planned_is_not_tried_twice() -> None:
     for bus, expected in ((Bus.SATA, ["sata", "ide", "virtio"]), (Bus.VIRTIO, ["virtio", "sata", "ide"])):
         planned = with_drives(disk(1, bus=bus), controllers=(Controller(bus=Bus.SATA),))
         assert [rung.disks_on for rung in ladder(planned)] == expected
+
+
+@pytest.mark.parametrize(
+    ("bus", "model", "expected"),
+    [
+        (Bus.VIRTIO, "", ["virtio", "sata", "ide"]),
+        (Bus.SCSI, "virtio-scsi", ["scsi virtio-scsi", "sata", "ide", "virtio"]),
+        (Bus.SATA, "", ["sata", "ide", "virtio"]),
+        (Bus.IDE, "", ["ide", "sata", "virtio"]),
+        (Bus.SCSI, "vmpvscsi", ["scsi vmpvscsi", "sata", "ide", "virtio"]),
+    ],
+)
+def test_one_that_was_fitted_begins_where_it_is_and_comes_nowhere_twice(
+    bus: Bus, model: str, expected: list[str]
+) -> None:
+    fitted = moved(with_drives(disk(1), cd(2), controllers=(SCSI, Controller(bus=Bus.IDE))), bus, model)
+    assert fitted is not None
+    assert [rung.disks_on for rung in ladder(fitted.machine)] == expected
 
 
 def test_q35_has_no_ide() -> None:
