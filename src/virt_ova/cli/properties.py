@@ -35,7 +35,7 @@ def given_properties(args: argparse.Namespace, envelope: Envelope) -> dict[str, 
         PlanError: a password is on the command line, or a variable could be for two properties (``E_PROPERTY``).
     """
     asked = properties_of(envelope)
-    said = _unique((_pair(text, "--property") for text in args.properties), "--property")
+    said = _unique((_pair(text, asked, "--property") for text in args.properties), "--property")
     for name in said:
         if _is_password(name, asked):
             raise PlanError(
@@ -56,8 +56,13 @@ def _is_password(name: str, asked: Iterable[Asked]) -> bool:
     return any(name in each.names and each.definition.password for each in asked)
 
 
-def _pair(text: str, where: str) -> tuple[str, str]:
-    """``KEY=VALUE``; a value may hold ``=``, a key may not."""
+def _pair(text: str, asked: Iterable[Asked], where: str) -> tuple[str, str]:
+    """``KEY=VALUE``: the longest key that the package has, else all before the first ``=``."""
+    begin = text.lstrip()
+    known = [name for each in asked for name in each.names if begin.startswith(f"{name}=")]
+    if known:
+        key = max(known, key=len)
+        return key, begin.removeprefix(f"{key}=")
     key, separator, value = text.partition("=")
     if not (separator and key.strip()):
         raise UsageError(f"{where}: expected KEY=VALUE, found no '=' behind a key")
@@ -81,18 +86,18 @@ def _from_file(path: str, asked: Sequence[Asked]) -> dict[str, str]:
         text = given.data.decode()
     except UnicodeDecodeError as exc:
         raise UsageError(f"{where}: it is not UTF-8") from exc
-    values = _unique(_lines(text, where), where)
+    values = _unique(_lines(text, asked, where), where)
     if given.mode & (stat.S_IRGRP | stat.S_IROTH) and any(_is_password(name, asked) for name in values):
         say(f"note: {where} holds a password, and others can read it: chmod 600")
     return values
 
 
-def _lines(text: str, where: str) -> Iterator[tuple[str, str]]:
+def _lines(text: str, asked: Sequence[Asked], where: str) -> Iterator[tuple[str, str]]:
     """Pairs of a file's lines; empty ones and those that begin with ``#`` are passed over."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             here = f"{where}, line {number}"
-            key, value = _pair(line.removesuffix("\r"), here)
+            key, value = _pair(line.removesuffix("\r"), asked, here)
             yield key, _unquoted(value, here)
 
 

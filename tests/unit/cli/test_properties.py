@@ -51,6 +51,17 @@ def test_on_the_command_line_a_value_may_hold_anything() -> None:
     assert given(*words) == {"text": "a=b \n", "hostname": "", "vm:net.ip0": "x"}
 
 
+def test_a_key_may_hold_an_equals_sign_and_the_longest_one_is_meant(tmp_path: Path) -> None:
+    keys = ("a", "a=b", "a=b=c=", "x=y")
+    asking = tuple(Property(key=key, user_configurable=True) for key in keys)
+    package = envelope(system(products=(Product(properties=asking),)))
+    words = ("a=b=c", "a=c", "vm:a=b=c==1", "a=b=c==", "x=y=x=y", "x=z=1")
+    expected = {"a=b": "c", "a": "c", "vm:a=b=c=": "1", "a=b=c=": "", "x=y": "x=y", "x": "z=1"}
+    assert given(*(f"--property={word}" for word in words), package=package) == expected
+    path = written(tmp_path, "\n".join(f" {word}" for word in words))
+    assert given("--property-file", path, package=package) == expected
+
+
 @pytest.mark.parametrize("name", ["pw", "vm:pw"])
 def test_a_password_on_the_command_line_is_refused(name: str) -> None:
     with pytest.raises(PlanError) as caught:
