@@ -55,7 +55,7 @@ def read_envelope(data: bytes, *, locale: str = "", strings: Mapping[str, bytes]
     bundles = _read_bundles(reading, document.root, language or DEFAULT_LANGUAGE, strings or {})
     reading.messages = choose_messages(bundles, language=language or DEFAULT_LANGUAGE, locale=locale)
     if not speaks(reading.messages, locale):
-        there = ", ".join(map(quoted, _languages(language, bundles)))
+        there = ", ".join(map(quoted, _languages(language, bundles))) or "none"
         message = f"there are no texts in {quoted(locale)}, those there are: {there}"
         reading.note("OVF_LOCALE", message, document.root.where, Severity.INFO)
     envelope = _read_sections(reading, document.root, language)

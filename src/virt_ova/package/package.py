@@ -298,7 +298,10 @@ def _order_findings(archive: Archive, descriptor: Descriptor) -> tuple[Finding, 
 def _rest_findings(archive: Archive) -> tuple[Finding, ...]:
     if archive.rest is None or archive.rest.waiting is None:
         return ()
-    message = f"only what stands before {quoted(archive.rest.waiting.name)} was read: the package can be read once only"
+    message = (
+        f"only what stands before {quoted(archive.rest.waiting.name)} was read, as the package can be read once only: "
+        "save it to a file to see the rest"
+    )
     return (Finding(code="PKG_BEGINNING", severity=Severity.INFO, message=message, where=printable(archive.name)),)
 
 

@@ -11,6 +11,7 @@ HEAD_BYTES = 512
 _UNPACK = "Unpack it first; an OVA is a plain tar."
 _DISK = "It is a disk image, not a package."
 _DESCRIPTOR = "Give an OVF descriptor's path; it must end in .ovf."
+_VMX = "Give the path of the .vmx, which has its disks beside it; it must end in .vmx."
 _DOWNLOAD = "The download may have failed: fetch it again."
 
 _MAGICS: tuple[tuple[bytes, str, str], ...] = (
@@ -32,6 +33,9 @@ _MAGICS: tuple[tuple[bytes, str, str], ...] = (
     (b"vhdxfile", "a VHDX image", _DISK),
     (b"conectix", "a VHD image", _DISK),
     (b"<<< ", "a VirtualBox disk image", _DISK),
+    (b".encoding =", "a VMX", _VMX),
+    (b"config.version =", "a VMX", _VMX),
+    (b"#!/usr/bin/vmware", "a VMX", _VMX),
     (b"%PDF", "a PDF file", _DOWNLOAD),
     (b"<!doctype html", "a web page", _DOWNLOAD),
     (b"<html", "a web page", _DOWNLOAD),

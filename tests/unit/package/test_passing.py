@@ -46,7 +46,10 @@ class TestBeginning:
     def test_says_that_it_is_not_all(self, tmp_path: Path) -> None:
         (finding,) = piped(tmp_path, LAST).findings
         assert (finding.code, finding.severity, finding.where) == ("PKG_BEGINNING", "info", "open file")
-        assert finding.message == "only what stands before 'a1.vmdk' was read: the package can be read once only"
+        assert finding.message == (
+            "only what stands before 'a1.vmdk' was read, as the package can be read once only: "
+            "save it to a file to see the rest"
+        )
 
     def test_a_file_that_has_not_come_yet_cannot_be_read(self, tmp_path: Path) -> None:
         package = piped(tmp_path, FIRST)

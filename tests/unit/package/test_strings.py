@@ -85,3 +85,9 @@ def test_a_pipe_knows_no_texts_that_have_not_come(tmp_path: Path) -> None:
     data = build_ova(tmp_path / "a.ova", with_manifest(members())).read_bytes()
     with open_package(io.BufferedReader(Pipe(data)), locale="de") as package:
         assert told(package) == ("vm", ("(the text of the licence 'eula' is not to be had)",))
+        beginning = "only what stands before 'a1.vmdk' was read, as the package can be read once only"
+        assert [finding.message for finding in (*package.findings, *package.envelope.findings)] == [
+            f"{beginning}: save it to a file to see the rest",
+            "the texts in the file 'texts' cannot be had: default texts are shown",
+            "there are no texts in 'de', those there are: none",
+        ]

@@ -424,6 +424,8 @@ def test_damaged_headers_are_refused_with_their_place() -> None:
     assert error.message == "found the tar magic 'ustar\\x0099', expected 'ustar'"
 
 
+GIVE_VMX = "Give the path of the .vmx, which has its disks beside it; it must end in .vmx."
+VMX = (b'.encoding = "UTF-8"\n', b'config.version = "8"\n', b"#!/usr/bin/vmware\n" + bytes(600))
 FETCH_AGAIN = "Give an .ova, an .ovf, or a folder that holds one; if it is a download, fetch it again."
 
 
@@ -441,6 +443,7 @@ FETCH_AGAIN = "Give an .ova, an .ovf, or a folder that holds one; if it is a dow
         (b"KDMV" + bytes(600), "is a VMDK image", "It is a disk image, not a package."),
         (b"QFI\xfb" + bytes(600), "is a qcow2 image", "It is a disk image, not a package."),
         (b"\xef\xbb\xbf<?xml ?>", "is an XML document", "Give an OVF descriptor's path; it must end in .ovf."),
+        *((begin, "is a VMX", GIVE_VMX) for begin in VMX),
         (b"\n<!DOCTYPE HTML><html>", "is a web page", "The download may have failed: fetch it again."),
     ],
 )  # fmt: skip
