@@ -24,12 +24,12 @@ _MAX_LIST_BYTES: Final = 8 << 20
 _MOST_KERNELS: Final = 4
 _KERNEL: Final = re.compile(r"(?:vmlinuz|vmlinux|bzImage|kernel)(?:-(?P<version>[A-Za-z0-9._+-]+))?")
 _OTHER_PURPOSE: Final = re.compile(r"rescue|kdump|recovery")
-_INITRAMFS: Final = (*("initrd.img{}", "initramfs{}.img", "initrd{}", "initrd{}.img", "initramfs{}", "initrd{}.gz"),)
+_INITRAMFS: Final = ("initrd.img{}", "initramfs{}.img", "initrd{}", "initrd{}.img", "initramfs{}", "initrd{}.gz")
 """Names of what belongs to a kernel with ``-VERSION`` behind its name."""
 
 _MODULE: Final = re.compile(r"(?:.*/)?([A-Za-z0-9_-]+)\.ko(?:\.(?:gz|xz|zst))?")
 _NUMBER: Final = re.compile(r"\d+")
-_MOUNTED: Final = ("/etc/fstab",)
+_MOUNTED: Final = "/etc/fstab"
 _BOOTED: Final = (
     *("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/menu.lst", "/boot/grub/grub.conf"),
     *("/etc/default/grub", "/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/etc/kernel/cmdline"),
@@ -119,10 +119,9 @@ def _modules(listing: bytes) -> Iterator[str]:
 
 def _named_disks(appliance: Appliance) -> Iterator[str]:
     """Disks that are mounted by their name, or that the kernel is told to boot from."""
-    for path in _MOUNTED:
-        for line in appliance.read(path).splitlines():
-            if found := _DISK_NAME.match(line.strip()):
-                yield found[0].decode()
+    for line in appliance.read(_MOUNTED).splitlines():
+        if found := _DISK_NAME.match(line.strip()):
+            yield found[0].decode()
     for path in _BOOTED:
         yield from (found[1].decode() for found in _ROOT.finditer(appliance.read(path)))
 

@@ -22,7 +22,8 @@ class Record:
     """One object, as the journal keeps it.
 
     Attributes:
-        kind: the driver's word for what it is (``volume``); words of people, because it is shown.
+        kind: the driver's word for what it is (``volume``); words of people, because it is shown. ``scratch folder`` is
+            of no driver, see `virt_ova.stories.scratch`.
         name: its name; no two objects of a kind and name are told of in one install.
         key: what the driver finds exactly this object by, of its own choice; no secrets.
     """

@@ -11,6 +11,8 @@ import pytest
 
 from virt_ova.errors import TargetError
 from virt_ova.inside import appliance
+from virt_ova.progress import SilentMonitor
+from virt_ova.stories.journal import Journal
 from virt_ova.stories.scratch import remove_scratch, scratch_folder
 from virt_ova.target.record import Record, Removal, unnoted
 
@@ -42,6 +44,11 @@ def test_it_is_told_of_before_it_is_made_and_goes_with_all_that_is_in_it(tmp_pat
         (folder / "a").mkdir()
         (folder / "a" / "b").touch()
     assert not folder.exists()
+
+
+def test_without_a_file_of_the_journal_there_is_one_as_well() -> None:
+    with scratch_folder(Journal(SilentMonitor()).note) as folder:
+        assert folder.is_dir()
 
 
 def test_one_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ class DirectoryDriver:
         path = path.removeprefix("//") if path.startswith("///") else path
         if not path or path.startswith("//") or "\0" in path:
             raise TargetError(f"{quoted(uri)} names no folder, expected dir:PATH or dir:///PATH", code="E_CONNECT")
-        return DirectoryTarget(_folder(path))
+        return DirectoryTarget(_absolute(path))
 
 
 class DirectoryTarget:
@@ -251,7 +251,7 @@ class DirectoryTarget:
         return folder
 
 
-def _folder(text: str) -> Path:
+def _absolute(text: str) -> Path:
     """The folder that is meant by `text`, absolute; it need not exist. Raises `TargetError`."""
     try:
         folder = Path(text).expanduser().absolute()

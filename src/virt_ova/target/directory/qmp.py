@@ -68,18 +68,16 @@ class Qmp:
         if self._socket is None:
             return False
         try:
-            if command == "qmp_capabilities":
-                self._answer("QMP")
             self._socket.sendall(json.dumps({"execute": command, "arguments": arguments or {}}).encode() + b"\n")
-            return "return" in self._answer("return", "error")
+            return "return" in self._answer()
         except (OSError, ValueError):
             self.close()
             return False
 
-    def _answer(self, *keys: str) -> dict[str, object]:
-        """The next message with one of `keys`; events are passed over. Raises ValueError at the end."""
+    def _answer(self) -> dict[str, object]:
+        """The next answer; QEMU's greeting and its events are passed over. Raises ValueError at the end."""
         while line := self._lines.readline(_LONGEST_LINE):
             message = json.loads(line)
-            if any(key in message for key in keys):
+            if "return" in message or "error" in message:
                 return dict(message)
         raise ValueError

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from virt_ova.disk.sink import REMOVED, file_error, sync_directory
@@ -47,12 +48,10 @@ def _remove_run(folder: Path, identity: str) -> Removal:
     if not has_identity(folder, identity):
         return Removal.ABSENT
     stop(folder)
-    written = [path for path in map(folder.joinpath, RUNNING_FILES) if path.exists()]
-    for path in written:
-        path.unlink()
+    has_run = _unlink_all(folder, RUNNING_FILES)
     if has_tpm := (folder / TPM_FOLDER).exists():
         shutil.rmtree(folder / TPM_FOLDER)
-    return Removal.REMOVED if written or has_tpm else Removal.ABSENT
+    return Removal.REMOVED if has_run or has_tpm else Removal.ABSENT
 
 
 def _end_idle_tpm(folder: Path, identity: str) -> Removal:
@@ -60,10 +59,15 @@ def _end_idle_tpm(folder: Path, identity: str) -> Removal:
     if not has_identity(folder, identity) or running_pid(folder) is not None:
         return Removal.ABSENT
     end_tpm(folder)
-    left = [path for path in (folder / TPM_SOCKET, folder / TPM_PID_FILE) if path.exists()]
-    for path in left:
+    return Removal.REMOVED if _unlink_all(folder, (TPM_SOCKET, TPM_PID_FILE)) else Removal.ABSENT
+
+
+def _unlink_all(folder: Path, names: Iterable[str]) -> bool:
+    """Remove the files of those names; whether there was any. Raises `OSError`."""
+    there = [path for path in map(folder.joinpath, names) if path.exists()]
+    for path in there:
         path.unlink()
-    return Removal.REMOVED if left else Removal.ABSENT
+    return bool(there)
 
 
 def _remove_file(path: Path, folder_identity: str, identity: str) -> Removal:
