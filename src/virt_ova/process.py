@@ -31,7 +31,9 @@ STDOUT_BYTES: Final = 16 << 20
 
 _CHUNK_BYTES: Final = 65536
 _END_SECONDS: Final = 5
-"""How long a program may take to end that says nothing any more."""
+"""How long a program may take to end that says nothing any more, or was killed."""
+
+_POLL_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,6 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     check: bool = True,
-    tidy_seconds: float = 0,
     keeps: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end.
@@ -71,7 +72,6 @@ def run(
         cwd: where it runs; here when None.
         environment: variables that it has besides ours.
         check: whether a status other than 0 is an error.
-        tidy_seconds: before it is killed it is asked to end, and has so long for it.
         keeps: descriptors that it has as well.
 
     Raises:
@@ -85,28 +85,31 @@ def run(
         except TimeoutError as exc:
             raise _overdue(name, timeout_seconds) from exc
         finally:
-            _end(process, tidy_seconds)
+            _end(process)
     completed = Completed(status=status, stdout=stdout, stderr=_one_line(stderr))
     if check and status != 0:
         raise _failure(name, completed)
     return completed
 
 
-def _end(process: subprocess.Popen[bytes], tidy_seconds: float) -> None:
-    try:
-        if tidy_seconds and process.poll() is None:
-            process.terminate()
-            process.wait(tidy_seconds)
-    except subprocess.TimeoutExpired:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it, if it has not ended by itself, with all in its process group; nothing of that runs any more then."""
+    if process.poll() is not None:
         return
-    finally:
-        _kill(process)
+    os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + _END_SECONDS
+    while _has_members(process.pid) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill it with its process group, unless it has ended by itself."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+def _has_members(group: int) -> bool:
+    """Whether a process of the group runs; one that has ended may stay until its parent looks after it."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its_group, *_ = status.read_text(errors="replace").rpartition(")")[2].split()
+            if int(its_group) == group and state not in {"Z", "X"}:
+                return True
+    return False
 
 
 class Running:
@@ -155,7 +158,7 @@ class Running:
         """The error for its having ended; for one that has closed its standard output."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
-        _kill(self._process)
+        _end(self._process)
         said = self.complaints()
         return _failure(self._name, Completed(status=self._process.wait(), stdout=b"", stderr=said))
 
@@ -199,7 +202,7 @@ def started(
             deadline = time.monotonic() + timeout_seconds
             yield Running(process, name, deadline=deadline, seconds=timeout_seconds)
         finally:
-            _kill(process)
+            _end(process)
 
 
 def _begun(

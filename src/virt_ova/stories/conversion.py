@@ -39,7 +39,6 @@ PACKAGES: Final = "virt-v2v nbdkit linux-image-amd64"
 """Debian's, with what it needs to read libvirt's XML, and a kernel for libguestfs's appliance."""
 
 _TIMEOUT_SECONDS: Final = 4 * 60 * 60
-_TIDY_SECONDS: Final = 10
 _REPORTING: Final = "; If reporting bugs"
 _ERROR: Final = f"{PROGRAM}: error: "
 _CAME_UP: Final = frozenset({"login", "agent", "network"})
@@ -207,7 +206,6 @@ def _convert(
             timeout_seconds=_TIMEOUT_SECONDS,
             environment=guestfs_environment(folder, can_kvm=can_kvm),
             check=False,
-            tidy_seconds=_TIDY_SECONDS,
         )
     except ToolError as exc:
         raise _failed(machine, exc.message) from exc
