@@ -41,6 +41,7 @@ from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.joined import JoinedSource
 from virt_ova.source.opener import PackageSource, open_archive
+from virt_ova.source.tar import CUT
 from virt_ova.text import printable, quoted
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def _read_package(archive: Archive, locale: str) -> Package:
         strings=found.strings,
         findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, found)),
     )
-    return _with_disks(_with_files(_with_manifest(package)))
+    return _with_disks(_with_files(_reassured(_with_manifest(package))))
 
 
 def _order_findings(archive: Archive, descriptor: Descriptor) -> tuple[Finding, ...]:
@@ -321,6 +322,18 @@ def _with_manifest(package: Package) -> Package:
             Finding(code="MANIFEST_EMPTY", severity=Severity.WARNING, message=message, where=where),
         )
     return _with_certificate(replace(package, manifest=manifest, manifest_member=member, findings=findings), data)
+
+
+def _reassured(package: Package) -> Package:
+    """`package` without the fear that members were cut off it, when all that its manifest lists are there."""
+    if package.manifest is None or not package.manifest.entries.keys() <= package.archive.members.keys():
+        return package
+    message = "the tar has no end marker, which VirtualBox leaves out; all that the manifest lists is there"
+    findings = (
+        replace(each, severity=Severity.INFO, message=message) if each.code == CUT else each
+        for each in package.findings
+    )
+    return replace(package, findings=tuple(findings))
 
 
 def _with_certificate(package: Package, signed: bytes) -> Package:

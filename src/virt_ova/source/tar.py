@@ -26,6 +26,9 @@ MAX_EXTENSION_BYTES = 64 << 10
 """Longest pax or long-name header."""
 MAX_PADDING_BYTES = 16 << 20
 """Most zeros accepted behind the last member; GNU tar pads to 10 KiB."""
+CUT = "TAR_NO_END"
+"""The finding of an archive that ends where another member could begin."""
+
 _WINDOW_BYTES = 16 << 10
 
 _REFUSED_TYPES = {
@@ -155,7 +158,7 @@ class TarWalk:
         block = self._first_block or self._read(self._position, BLOCK_BYTES)
         self._first_block = b""
         if not block:
-            self._note("TAR_NO_END", "the tar has no end marker; it may have been cut between two members")
+            self._note(CUT, "the tar has no end marker; it may have been cut between two members")
             return None
         if len(block) < BLOCK_BYTES:
             found = f"found {len(block)} bytes at byte {self._position}"
@@ -181,7 +184,7 @@ class TarWalk:
                 found = f"found {offset - start} bytes behind the last tar member"
                 raise _trailing(f"{found}, expected at most {MAX_PADDING_BYTES}")
         if offset - start == BLOCK_BYTES:
-            self._note("TAR_NO_END", "the tar's end marker is one block of zeros instead of two")
+            self._note("TAR_SHORT_END", "the tar's end marker is one block of zeros instead of two")
 
     def _extension(self, header: Header) -> bytes:
         """The data of an extension header; the position moves behind them."""
@@ -245,7 +248,7 @@ class TarWalk:
             raise _truncated(f"{what} ends at byte {entry.end}, but the file at byte {self._source.size}")
 
     def _note(self, code: str, message: str) -> None:
-        severity = Severity.WARNING if code == "TAR_NO_END" else Severity.INFO
+        severity = Severity.WARNING if code == CUT else Severity.INFO
         self._findings.append(
             Finding(code=code, severity=severity, message=message, where=printable(self._source.name))
         )

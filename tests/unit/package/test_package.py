@@ -1,5 +1,6 @@
 import io
 import os
+import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -128,6 +129,29 @@ def test_any_order_is_read_and_the_odd_one_told(tmp_path: Path) -> None:
     virtualbox = [*MEMBERS, ("a.mf", manifest_for(MEMBERS))]
     with opened(tmp_path, virtualbox) as package:
         assert package.check_manifest().trust is Trust.DIGESTS
+
+
+def test_a_tar_without_an_end_is_told_as_less_when_all_in_its_manifest_is_there(tmp_path: Path) -> None:
+    """VirtualBox 7.2 writes no end marker, and its manifest last."""
+    path, found = tmp_path / "a.ova", []
+    for members in (
+        [*MEMBERS, ("a.mf", manifest_for(MEMBERS))],
+        MEMBERS,
+        [MEMBERS[0], ("a.mf", manifest_for(MEMBERS))],
+    ):
+        path.write_bytes(without_end(build_ova(path, members)))
+        with open_package(path) as package:
+            found += [(each.severity, each.message) for each in package.findings if each.code == "TAR_NO_END"]
+    cut = "the tar has no end marker; it may have been cut between two members"
+    left_out = "the tar has no end marker, which VirtualBox leaves out; all that the manifest lists is there"
+    assert found == [("info", left_out), ("warning", cut), ("warning", cut)]
+
+
+def without_end(path: Path) -> bytes:
+    """The bytes of a tar up to the end of its last member."""
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[-1]
+    return path.read_bytes()[: last.offset_data + -(-last.size // 512) * 512]
 
 
 def test_errors_in_the_descriptor_name_it(tmp_path: Path) -> None:

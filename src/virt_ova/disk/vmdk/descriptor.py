@@ -19,8 +19,8 @@ from virt_ova.disk.vmdk.layout import MAX_CAPACITY_SECTORS
 from virt_ova.errors import DiskError
 from virt_ova.text import quoted
 
-MAX_BYTES: Final = 64 << 10
-"""Writers reserve 10 KiB and use less than 1 KiB."""
+MAX_BYTES: Final = 128 << 10
+"""Writers reserve 10 KiB, VirtualBox 100 KiB for disks that may be split; they use less than 1 KiB."""
 
 _SPARSE_TYPES: Final = {"streamOptimized", "monolithicSparse"}
 _KEYS: Final = {"version", "encoding", "CID", "parentCID", "isNativeSnapshot", "createType"}

@@ -14,7 +14,7 @@ from typing import Final
 
 from virt_ova.disk.base import BlockMap, Buffer
 from virt_ova.disk.pump import PIECE_BYTES, Piece
-from virt_ova.disk.vmdk import layout
+from virt_ova.disk.vmdk import descriptor, layout
 from virt_ova.disk.vmdk.grains import bad_grain, decode_grains, max_stored_bytes
 from virt_ova.disk.vmdk.reader import VmdkReader, read_front
 from virt_ova.errors import DiskError
@@ -22,7 +22,7 @@ from virt_ova.source.base import ForwardReader, Member, MemberName, truncated
 from virt_ova.text import printable
 from virt_ova.units import SECTOR_BYTES
 
-_HEAD_BYTES: Final = 64 << 10
+_HEAD_BYTES: Final = SECTOR_BYTES + descriptor.MAX_BYTES
 """Header and descriptor lie within so much."""
 
 _KEPT_BYTES: Final = 1 << 20
