@@ -20,6 +20,16 @@ fail() {
     exit 1
 }
 
+# need_root WHAT ELSE: fails unless this is root, or somebody whom sudo lets be root; sudo may ask for a password here.
+need_root() {
+    [ "$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && sudo true; } ||
+        fail "$1 takes root, and there is no sudo that lets you be root: $2"
+}
+
+need_setup() {
+    [ -e "$root/.venv/made-for-project" ] || fail "run scripts/setup first: it makes $root/.venv, which is not there"
+}
+
 libvirt_answers() {
     virsh --quiet --connect qemu:///system version >/dev/null 2>&1
 }
@@ -58,6 +68,7 @@ restore_kvm() {
 # Starts libvirt if nobody answers at qemu:///system. There may be no systemd.
 start_libvirt() {
     local daemon
+    libvirt_answers || need_root "libvirt's qemu:///system" "let root start libvirtd, and put you into the group libvirt"
     if system_virsh version >/dev/null 2>&1; then
         return
     fi
