@@ -1,4 +1,4 @@
-"""What ``scripts`` say where they cannot work: without root, or before ``scripts/setup``."""
+"""What ``scripts`` say where they cannot work: without root, before ``scripts/setup``, with words they do not know."""
 
 from __future__ import annotations
 
@@ -43,3 +43,7 @@ def test_what_needs_the_setup_says_so(tmp_path: Path, script: str) -> None:
     assert refusal(tmp_path / "scripts" / script) == (
         f"{script}: run scripts/setup first: it makes {tmp_path}/.venv, which is not there"
     )
+
+
+def test_the_setup_takes_one_word() -> None:
+    assert refusal(ROOT / "scripts" / "setup", "demo") == "setup: found 'demo', expected --without-tests or nothing"
