@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+from tests.build.beside import beside
+
+CORPUS = beside("corpus")
 COLUMNS = ("systems", "collections", "files", "disks", "networks", "nics_def", "cpus", "mem_mib", "capacity")
 
 
@@ -36,15 +37,8 @@ class Row:
 
 
 def descriptors() -> tuple[Row, ...]:
-    """All descriptors of the index.
-
-    Raises:
-        FileNotFoundError: the corpus is not there; these tests cannot do without it.
-    """
-    index = CORPUS / "INDEX.tsv"
-    if not index.is_file():
-        raise FileNotFoundError(f"the corpus of descriptors is not at {CORPUS}: the corpus tests need it there")
-    with index.open(encoding="utf-8", newline="") as lines:
+    """All descriptors of the index."""
+    with (CORPUS / "INDEX.tsv").open(encoding="utf-8", newline="") as lines:
         return tuple(
             Row(
                 local=row["local"],

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import pytest
 from lxml import etree
 
+from tests.build.beside import beside
 from virt_ova.ovf.environment import NAMESPACE, EntityProperties, Platform, environment_xml, not_in_xml
 
-SCHEMAS = Path(__file__).parents[4] / "shared" / "schemas"
 PLATFORM = Platform(kind="virt-ova", version="1.0", vendor="virt-ova")
 
 
 @cache
 def schema() -> etree.XMLSchema:
-    text = etree.parse(str(SCHEMAS / "DSP8027.xsd"))
+    schemas = beside("schemas")
+    text = etree.parse(str(schemas / "DSP8027.xsd"))
     (imported,) = text.getroot().findall("{http://www.w3.org/2001/XMLSchema}import")
-    imported.set("schemaLocation", str(SCHEMAS / "common.xsd"))
+    imported.set("schemaLocation", str(schemas / "common.xsd"))
     return etree.XMLSchema(text)
 
 
