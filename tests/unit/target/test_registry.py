@@ -114,8 +114,9 @@ def test_a_driver_that_lacks_something_says_what() -> None:
         "except Exception as exc: print(exc.code, exc)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(
-        "E_TARGET the driver libvirt cannot be used: the Python module libvirt is missing: apt"
+    assert done.stdout == (
+        "E_TARGET the driver libvirt cannot be used: the Python module libvirt is missing: "
+        "pip install 'virt-ova[libvirt]', or, for a Python that sees Debian's modules, apt install python3-libvirt\n"
     )
 
 

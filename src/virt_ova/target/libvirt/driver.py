@@ -21,7 +21,8 @@ class LibvirtDriver:
         """Whether the Python module is there; that a daemon answers is seen by `open`."""
         if find_spec("libvirt") is None:
             return (
-                "the Python module libvirt is missing: apt install python3-libvirt, or pip install 'virt-ova[libvirt]'"
+                "the Python module libvirt is missing: pip install 'virt-ova[libvirt]', or, for a Python that sees "
+                "Debian's modules, apt install python3-libvirt"
             )
         return ""
 
