@@ -1,6 +1,7 @@
 """Options of the whole test suite, a folder for its journals, and what is told at its end."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ _OUTPUT = "told"
 def tell(config: pytest.Config, title: str, line: str) -> None:
     """Print `line` under `title` when all tests have run, in this process or in the one that it works for."""
     config.stash.setdefault(_TOLD, []).append((title, line))
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT in the background of a script, too: a shell has it ignored there, and programs inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
