@@ -373,7 +373,7 @@ def test_a_silent_server(server: WebServer) -> None:
     def fault(_: Asked, __: Answer) -> None:
         release.wait(10)
 
-    with opened(server, QUICK) as source:
+    with opened(server, replace(QUICK, least_bytes_per_second=4096)) as source:
         server.fault = fault
         error = refused_reading(source)
         release.set()
