@@ -18,7 +18,12 @@ def tell(config: pytest.Config, title: str, line: str) -> None:
 
 
 def pytest_configure() -> None:
-    """Heed SIGINT in the background of a script, too: a shell has it ignored there, and programs inherit that."""
+    """Run programs as a person does.
+
+    In the background of a script a shell has SIGINT ignored, and programs inherit that; ``PYTHONUNBUFFERED``, which
+    containers like to set, hides what an interpreter still has to write when it ends.
+    """
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.build.command import command, environment, error_lines
+from tests.build.faults import run_failing
 from tests.build.small import damaged_ova, is_installed, listing, small_ova
 
 
@@ -61,6 +62,10 @@ class TestStreams:
             )
         assert done.stderr == error_lines("E_OUTPUT", "the result cannot be written: No space left on device")
         assert done.returncode == 1
+
+    @pytest.mark.parametrize("more", [[], ["--json"]])
+    def test_nothing_can_be_written_anywhere(self, tmp_path: Path, more: list[str]) -> None:
+        assert run_failing(["write:error=EIO:when=1+"], "inspect", tmp_path / "none", *more).returncode == 1
 
     @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
     def test_closed_streams(self, ova: Path, tmp_path: Path, closed: str) -> None:

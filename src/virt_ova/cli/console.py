@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from virt_ova.errors import VirtOvaError
 from virt_ova.findings import Finding, Severity
@@ -72,10 +72,10 @@ class Console:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            forsake(sys.stdout.fileno())
+            forsake("stdout")
             raise
         except OSError as exc:
-            forsake(sys.stdout.fileno())
+            forsake("stdout")
             raise OutputError(f"the result cannot be written: {exc.strerror}", code="E_OUTPUT") from exc
 
     def error(self, error: VirtOvaError) -> None:
@@ -93,14 +93,14 @@ def say(text: str) -> None:
         sys.stderr.write(text[:MAX_ERROR_CHARACTERS] + "\n")
         sys.stderr.flush()
     except OSError:
-        forsake(sys.stderr.fileno())
+        forsake("stderr")
 
 
-def forsake(descriptor: int) -> None:
-    """What is written to `descriptor` from now on, also by the interpreter when it ends, is lost."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, descriptor)
-    os.close(null)
+def forsake(name: Literal["stdout", "stderr"]) -> None:
+    """What is written to that stream from now on is lost, and so is what waits in it for the interpreter's end."""
+    null = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open as long as we run
+    os.dup2(null.fileno(), getattr(sys, name).fileno())
+    setattr(sys, name, null)
 
 
 def trust_line(trust: Trust) -> str:
