@@ -7,6 +7,7 @@ when the run is over, however that ends.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -24,6 +25,8 @@ from virt_ova.target.record import Note, Record, Removal
 
 SCRATCH: Final = "scratch folder"
 """Kind of its record."""
+
+_NAME: Final = re.compile(r"virt-ova-[0-9a-f]{16}")
 
 
 @contextmanager
@@ -50,8 +53,13 @@ def scratch_folder(note: Note) -> Iterator[Path]:
 
 
 def remove_scratch(record: Record) -> Removal:
-    """Remove the folder of a run that was killed, and what else libguestfs has left of it. Raises `TargetError`."""
+    """Remove the folder of a run that was killed, and what else libguestfs has left of it. Raises `TargetError`.
+
+    It goes with all that is in it; so nothing does that is not named as one.
+    """
     path = Path(record.key["path"])
+    if not _NAME.fullmatch(path.name):
+        return Removal.FOREIGN
     remove_sockets(float(record.key["begun"]))
     try:
         status = path.lstat()

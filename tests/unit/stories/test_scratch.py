@@ -88,3 +88,11 @@ def test_sockets_from_before_are_left_alone(sockets: Path, monkeypatch: pytest.M
     with scratch_folder(unnoted):
         pass
     assert (sockets / "libguestfsAAAAAA" / "guestfsd.sock").is_socket()
+
+
+def test_a_folder_of_another_name_stays(tmp_path: Path) -> None:
+    """Whatever a journal says that somebody has edited."""
+    (tmp_path / "home").mkdir()
+    record = Record(kind="scratch folder", name="it", key={"path": str(tmp_path / "home"), "begun": "0"})
+    assert remove_scratch(record) is Removal.FOREIGN
+    assert (tmp_path / "home").is_dir()
