@@ -21,8 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-import msgspec
-
 from virt_ova.disk.sink import file_error, sync_directory
 from virt_ova.errors import TargetError
 from virt_ova.paths import PATH_ERRORS, path_problem
@@ -199,7 +197,7 @@ class Logbook:
             return _contents(data[: data.rfind(b"\n") + 1])
         except OSError as exc:
             raise _unusable(self.path, path_problem(exc)) from exc
-        except (msgspec.DecodeError, KeyError, ValueError) as exc:
+        except (KeyError, ValueError) as exc:
             raise _unusable(self.path, "its content makes no sense") from exc
 
     def remove(self) -> None:
@@ -308,6 +306,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _contents(data: bytes) -> Contents:
+    """What the lines of a journal say. Raises `KeyError` or `ValueError` when they make no sense."""
+    import msgspec  # noqa: PLC0415 - few runs read a journal
+
     contents = Contents()
     for line in data.splitlines():
         (kind, value), *_ = msgspec.json.decode(line, type=dict[str, Any]).items()
