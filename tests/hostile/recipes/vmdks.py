@@ -73,9 +73,9 @@ def _other_files() -> Iterator[Recipe]:
     for name, line in lines.items():
         make = _naming_the_secret(f'RW {SECTORS} SPARSE "disk.vmdk"', line)
         yield Recipe(case="D03", name=name, code="E_DISK_DESCRIPTOR", make=make)
-    large = vmdk_descriptor(SECTORS) + "# comment\n" * 7000
+    large = vmdk_descriptor(SECTORS) + "# comment\n" * 14000
     makes: list[tuple[str, Make]] = [
-        ("64 KiB and more", lazy(lambda: sparse_vmdk(SECTORS, small_grains(), descriptor=large))),
+        ("128 KiB and more", lazy(lambda: sparse_vmdk(SECTORS, small_grains(), descriptor=large))),
         ("at sector 0", lazy(lambda: _vmdk(descriptor=0))),
         ("2 GiB", lazy(lambda: _vmdk(descriptor_size=1 << 22))),
         ("2^64 sectors", lazy(lambda: _vmdk(descriptor_size=LAST))),

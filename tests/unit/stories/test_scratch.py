@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,12 +20,12 @@ from virt_ova.target.record import Record, Removal, unnoted
 
 
 @pytest.fixture(autouse=True)
-def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where root's libguestfs has its sockets; the scratch folder is beside."""
-    (tmp_path / "sockets").mkdir()
-    monkeypatch.setattr(appliance, "_SOCKETS", tmp_path / "sockets")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path / "sockets"
+def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where root's libguestfs has its sockets, whose paths must be short; the scratch folder is elsewhere."""
+    with TemporaryDirectory() as folder:
+        monkeypatch.setattr(appliance, "_SOCKETS", Path(folder))
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        yield Path(folder)
 
 
 def listening(folder: Path) -> socket.socket:
