@@ -20,12 +20,14 @@ def tell(config: pytest.Config, title: str, line: str) -> None:
 def pytest_configure() -> None:
     """Run programs as a person does.
 
-    In the background of a script a shell has SIGINT ignored, and programs inherit that; ``PYTHONUNBUFFERED``, which
-    containers like to set, hides what an interpreter still has to write when it ends.
+    In the background of a script a shell has SIGINT ignored, and nohup SIGHUP, and programs inherit that;
+    ``PYTHONUNBUFFERED``, which containers like to set, hides what an interpreter still has to write when it ends.
     """
     os.environ.pop("PYTHONUNBUFFERED", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
