@@ -20,9 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from virt_ova.disk.base import DiskFormat
 from virt_ova.disk.opener import open_disk
 from virt_ova.disk.sink import FileSink, examined, file_error
-from virt_ova.errors import DescriptorError, PackageError, PlanError, TargetError, VirtOvaError
+from virt_ova.errors import DescriptorError, DiskError, PackageError, PlanError, TargetError, VirtOvaError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
 from virt_ova.ovf.reader import read_envelope
@@ -31,6 +32,7 @@ from virt_ova.package.writer import OvaMember, OvaWriter, WrittenFile
 from virt_ova.plan.naming import machine_name
 from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.stories.journal import Journal, begin_new_file
+from virt_ova.stories.placement import check_capacity
 from virt_ova.target.exporting import Description, Export, Exporter, OfferedFile, PackedFile
 from virt_ova.target.importing import Ask
 from virt_ova.target.newfile import NewFile
@@ -337,9 +339,17 @@ def _read_again(temporary: Path, name: str) -> tuple[int, tuple[ExportedDisk, ..
 
 
 def _exported(disk: PackageDisk) -> ExportedDisk:
-    """The disk, whose tables must be whole: they stand at its end. Raises `VirtOvaError`."""
+    """The disk, if it is one that was sent, and whole: its tables stand at its end. Raises `VirtOvaError`."""
     member = disk.require_member()
-    block_map = open_disk(member).block_map
+    reader = open_disk(member)
+    if reader.format is not DiskFormat.VMDK_STREAM:
+        raise DiskError(
+            f"found a {reader.format} image of {member.size} bytes, expected a stream-optimized VMDK",
+            code="E_DISK_TYPE",
+            where=member.name,
+        )
+    block_map = reader.block_map
+    check_capacity(member, block_map, disk.capacity_bytes)
     return ExportedDisk(
         id=disk.id, file_name=member.name, file_size=member.size, capacity_bytes=block_map.capacity_bytes
     )

@@ -37,6 +37,7 @@ type Export struct {
 	Error     string // of CreateDescriptor
 	Nothing   bool   // it writes no descriptor
 	GrowBytes int    // by which the descriptor is longer once the sizes of files are known
+	Capacity  int64  // in KiB, of every disk in the descriptor, in place of its own
 	Forget    string // ending of a file that the descriptor does not mention
 	Invent    bool   // it mentions one that the lease has not
 }
@@ -474,6 +475,9 @@ func describeDevices(told *machine, vm *simulator.VirtualMachine, places map[str
 		made := part{Key: device.Key, Parent: device.ControllerKey, Unit: *device.UnitNumber, File: place}
 		if each.isDisk {
 			made.Capacity = capacityInKB(stored[vm.Self.Value+"/"+each.name])
+			if wanted := now().Export.Capacity; wanted > 0 {
+				made.Capacity = wanted
+			}
 			made.Populated = told.Files[place].PopulatedSize
 			told.Disks = append(told.Disks, made)
 		} else if _, isCD := each.device.(*types.VirtualCdrom); isCD {

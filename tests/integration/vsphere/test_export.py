@@ -16,6 +16,7 @@ import pytest
 import virt_ova
 from tests.build.command import command, environment, error_lines, json_of, stopped
 from tests.build.command import virt_ova as run
+from tests.build.disks import KIB
 from tests.build.killed import Executioner
 from tests.build.ova import build_ova, with_manifest
 from tests.build.peak import peak_bytes
@@ -349,6 +350,27 @@ def test_a_disk_whose_end_nobody_tells_must_be_whole(tmp_path: Path, esx: VSpher
     assert (error.code, error.hint) == ("E_EXPORT", ONCE_MORE)
     assert error.message.startswith("what the server gives is no package that can be read: web")
     assert ".part" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        (b"", "found a raw image of 0 bytes, expected a stream-optimized VMDK"),
+        (b"<html>Log in</html>", "found a raw image of 19 bytes, expected a stream-optimized VMDK"),
+        (
+            small_vmdk(),
+            f"the image holds a disk of {CAPACITY} bytes (4.0 MiB), expected {2 * CAPACITY} bytes (8.0 MiB) ",
+        ),
+    ],
+    ids=["nothing", "a page", "another disk"],
+)
+def test_what_is_not_the_disk_is_no_export(tmp_path: Path, esx: VSphere, out: Path, sent: bytes, found: str) -> None:
+    virt_ova.install(small_ova(tmp_path / "a.ova"), esx.uri(), options=WEB)
+    Path(esx.seen()["Uploads"][0]["File"]).write_bytes(sent)
+    esx.set_faults(Export={"Capacity": 2 * CAPACITY // KIB})
+    error = failure(esx, out)
+    assert (error.code, error.hint) == ("E_EXPORT", ONCE_MORE)
+    assert error.message.startswith(f"what the server gives is no package that can be read: web-disk1.vmdk: {found}")
 
 
 def test_a_server_that_sends_no_more(tmp_path: Path, esx: VSphere, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
