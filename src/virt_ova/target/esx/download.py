@@ -16,8 +16,6 @@ from virt_ova.text import printable, quoted
 
 _WHOLE: Final = 200
 _PART: Final = 206
-_BROKEN: Final = (*BROKEN_LINE, ValueError)
-"""`ValueError` is raised by http.client for the length of a chunk that is no number."""
 
 
 class Download:
@@ -77,7 +75,7 @@ class Download:
             data = answer.read(size)
             if len(data) < size and answer.length:
                 raise IncompleteRead(data, answer.length)
-        except _BROKEN as exc:
+        except BROKEN_LINE as exc:
             raise self._lost(exc) from exc
         self._position += len(data)
         self._received(len(data))
@@ -113,7 +111,7 @@ class Download:
             headers |= {"If-Range": tag} if start and tag else {}
             connection.request("GET", self._source.path, headers=headers)
             self._answer = connection.getresponse()
-        except _BROKEN as exc:
+        except BROKEN_LINE as exc:
             self.close()
             raise self._lost(exc) from exc
         return self._answer

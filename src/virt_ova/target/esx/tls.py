@@ -106,6 +106,13 @@ class WholeAnswer(HTTPResponse):
         self._raw = _InTime(self.fp.detach(), sock)
         self.fp = cast("BufferedReader", _WholeLines(BufferedReader(self._raw)))
 
+    def read(self, amt: int | None = None) -> bytes:
+        """See `HTTPResponse.read`. Raises `HTTPException` also when a piece has a length that cannot be."""
+        try:
+            return super().read(amt)
+        except ValueError as exc:
+            raise HTTPException("its answer makes no sense") from exc
+
     def give_time(self) -> None:
         """Let the time begin anew, for the next piece of an answer that may be long."""
         self._raw.begin()
