@@ -1,5 +1,7 @@
 """A vSphere that leaves something out: a proxy before the simulator, which cuts one element out of one of its answers.
 
+It may put something else in its place.
+
 with dropping(vsphere) as dropper:
     install(package, dropper.vsphere.uri())          # nothing is cut; what is answered is counted
     for cut in dropper.cuts():
@@ -32,11 +34,13 @@ class Cut:
         answer: its number, in the order of the questions.
         element: its number there, by its end.
         path: its name behind those of the elements around it.
+        instead: what comes in its place.
     """
 
     answer: int
     element: int
     path: str
+    instead: bytes = b""
 
 
 @dataclass(kw_only=True)
@@ -68,7 +72,7 @@ class Dropper:
         if self.cut is None or self.cut.answer != number:
             return data
         found = [each for each in _elements(data)[self.cut.element :] if each.path == self.cut.path]
-        return data[: found[0].start] + data[found[0].end :] if found else data
+        return data[: found[0].start] + self.cut.instead + data[found[0].end :] if found else data
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
-"""Servers that leave something out of an answer: an error that says so, or no need of it; and nothing is left.
+"""Servers that leave something out of an answer, or name another thing: an error that says so, or no need of it.
 
+Nothing is left.
 Every element of every answer is left out in turn by ``--long``, else some of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -119,4 +121,30 @@ def test_what_is_left_out_is_told(tmp_path: Path, dropper: Dropper, path: str, c
     assert caught.value.code == code
     assert caught.value.message.endswith(message)
     assert (caught.value.hint == LOG) == (" failed: the server's answer makes no sense: " in caught.value.message)
+    assert everything(dropper.vsphere) == before
+
+
+@pytest.mark.parametrize(
+    ("instead", "message"),
+    [
+        (
+            b'<entity type="Datastore">datastore-1</entity>',
+            "looking at 'web' failed: the server's answer makes no sense: nothing is there for 'config'",
+        ),
+        (b'<entity type="VirtualMachine">vm-none</entity>', "looking at 'web' failed: "),
+    ],
+    ids=["of another kind", "of nobody"],
+)
+def test_a_lease_that_names_another_thing_leaves_nothing(
+    tmp_path: Path, dropper: Dropper, instead: bytes, message: str
+) -> None:
+    package, uri = small_ova(tmp_path / "a.ova"), dropper.vsphere.uri()
+    virt_ova.install(package, uri, options=InstallOptions(name="model"))
+    cut = next(each for each in dropper.cuts() if each.path.endswith("returnval/entity"))
+    before = everything(dropper.vsphere)
+    dropper.begin(replace(cut, instead=instead))
+    with pytest.raises(VirtOvaError) as caught:
+        virt_ova.install(package, uri, options=InstallOptions(name="web"))
+    assert caught.value.code == "E_VSPHERE"
+    assert caught.value.message.startswith(message)
     assert everything(dropper.vsphere) == before

@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, RemoteDisconnected, UnknownProtocol
 from typing import Any, Final
 
 from pyVmomi import vim, vmodl
@@ -29,6 +29,11 @@ _ANOTHER: Final = (
 )
 _NOTHING: Final = re.compile(r"(?:'NoneType' object has no attribute '|Required field \")(\w{1,80})")
 """What Python says of None that is used as an object, and pyvmomi of None in a question."""
+
+_OTHER: Final = re.compile(
+    r"(?:'vim\.[\w.]{1,80}' object has no attribute '|^For \"|^)(\w{1,80})(?:'?$|\" expected type )"
+)
+"""What they say of an object of another kind that is used, and in a question."""
 
 _CHANGED: Final = (
     "Look at the host's log (hostd.log, vpxd.log); something between here and the host may have changed its answer."
@@ -74,8 +79,8 @@ class GarbledError(HTTPException):
 def translated(doing: str) -> Iterator[None]:
     """Turn what the API raises into one of our errors; `doing` says what is being done, as ``logging in at 'esx1'``.
 
-    Nearly everything in an answer may be left out, and is None then. What should not have been is found when it is
-    used, or told in another question.
+    Nearly everything in an answer may be left out, and is None then; and nearly every object may be one of another
+    kind. What should not have been is found when it is used, or told in another question.
 
     Raises:
         TargetError: it failed.
@@ -86,10 +91,14 @@ def translated(doing: str) -> Iterator[None]:
     except (vmodl.MethodFault, *BROKEN_LINE) as exc:
         raise error_of(exc, doing) from exc
     except (AttributeError, TypeError) as exc:
-        if not (found := _NOTHING.search(str(exc))):
+        if found := _NOTHING.search(str(exc)):
+            problem = "nothing is there for"
+        elif found := _OTHER.search(str(exc)):
+            problem = "something of another kind is there for"
+        else:
             raise
         raise TargetError(
-            f"{doing} failed: the server's answer makes no sense: nothing is there for {quoted(found[1])}",
+            f"{doing} failed: the server's answer makes no sense: {problem} {quoted(found[1])}",
             code="E_VSPHERE",
             hint=_CHANGED,
         ) from exc
@@ -114,6 +123,8 @@ def words_of(fault: Any) -> str:  # noqa: ANN401 - pyvmomi has no types
         return f"its certificate is not valid: {printable(fault.verify_message)}"
     if isinstance(fault, TimeoutError):
         return "no answer came in time"
+    if isinstance(fault, BadStatusLine | UnknownProtocol) and not isinstance(fault, RemoteDisconnected):
+        return f"its answer begins with {quoted(str(fault).strip())}, expected that of HTTP/1.1"
     said = getattr(fault, "msg", None) or getattr(fault, "strerror", None) or ""
     if not said and isinstance(fault, BROKEN_LINE):
         said = str(fault)

@@ -88,13 +88,14 @@ class Lease:
         self._thread.start()
 
     def entity(self, session: Session) -> Any:  # noqa: ANN401 - pyvmomi has no types
-        """The machine, or the vApp, that it is for; None when that cannot be told, or not yet."""
+        """The machine, or the vApp, that it is for; None when that cannot be told, or not yet, or it is neither."""
         if self._info is None:
             try:
                 self._info = session.own(self._handle).info
             except vmodl.fault.ManagedObjectNotFound:
                 return None
-        return self._info.entity if self._info else None
+        entity = self._info.entity if self._info else None
+        return entity if isinstance(entity, vim.VirtualMachine | vim.VirtualApp) else None
 
     def open_upload(self, key: str, size_bytes: int, *, name: str, is_disk: bool) -> UploadSink:
         """Where the file goes that the import spec calls `key`.

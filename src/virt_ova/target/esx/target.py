@@ -262,13 +262,12 @@ class EsxImport:
             self._session.lasting(self._remove)
 
     def _remove(self, session: Session) -> None:
-        """Abort the lease; what of its machine is still there then goes, which is found by its UUID if need be."""
+        """Abort the lease; what of its machine is still there then goes, and in any case what has its UUID."""
         entity = self._lease.entity(session)
         self._lease.abort(session)
         if entity is not None:
             remove(session, entity)
-        else:
-            remove_recorded(session, self._record)
+        remove_recorded(session, self._record)
 
     def _vanished(self) -> TargetError:
         return TargetError(

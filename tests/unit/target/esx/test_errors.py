@@ -1,6 +1,7 @@
 """What the API's faults become."""
 
 from collections.abc import Callable
+from http.client import BadStatusLine, RemoteDisconnected, UnknownProtocol
 from typing import Any
 
 import pytest
@@ -37,6 +38,20 @@ def test_a_fault_has_a_code_and_says_what_to_do(fault: Exception, code: str, hin
     assert type(error) is (SpaceError if code == "E_SPACE" else TargetError)
 
 
+@pytest.mark.parametrize(
+    ("exc", "words"),
+    [
+        (BadStatusLine("<html>\x1b\r\n"), r"its answer begins with '<html>\x1b', expected that of HTTP/1.1"),
+        (UnknownProtocol("HTTP/9.9"), "its answer begins with 'HTTP/9.9', expected that of HTTP/1.1"),
+        (RemoteDisconnected("Remote end closed connection"), "Remote end closed connection"),
+    ],
+    ids=["page", "version", "nothing"],
+)
+def test_who_speaks_no_http_is_told_so(exc: Exception, words: str) -> None:
+    error = error_of(exc, "sending 'd.vmdk'")
+    assert (error.code, error.message) == ("E_CONNECT", f"sending 'd.vmdk' failed: {words}")
+
+
 NOTHING: Any = None
 
 
@@ -55,6 +70,29 @@ def test_what_an_answer_leaves_out_is_told(use: Callable[[], object], name: str)
     assert (caught.value.code, caught.value.message) == (
         "E_VSPHERE",
         f"making 'web' failed: the server's answer makes no sense: nothing is there for '{name}'",
+    )
+    assert caught.value.hint.startswith("Look at the host's log (hostd.log, vpxd.log); ")
+
+
+STORE: Any = vim.Datastore("datastore-1")
+
+
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (lambda: STORE.childEntity, "childEntity"),
+        (lambda: STORE.PowerOnVM_Task(0), "PowerOnVM_Task"),
+        (lambda: vim.ImportSpec().vAppConfigSpec, "vAppConfigSpec"),
+        (lambda: vim.OvfManager.NetworkMapping(name="lan", network=STORE), "network"),
+    ],
+    ids=["read", "called", "value", "asked"],
+)
+def test_what_is_of_another_kind_is_told(use: Callable[[], object], name: str) -> None:
+    with pytest.raises(TargetError) as caught, translated("making 'web'"):
+        use()
+    assert (caught.value.code, caught.value.message) == (
+        "E_VSPHERE",
+        f"making 'web' failed: the server's answer makes no sense: something of another kind is there for '{name}'",
     )
     assert caught.value.hint.startswith("Look at the host's log (hostd.log, vpxd.log); ")
 
