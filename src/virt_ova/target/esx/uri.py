@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from virt_ova.errors import TargetError
-from virt_ova.text import quoted, without_secrets
+from virt_ova.text import printable, quoted, without_secrets
 
 VCENTER: Final = "vpx"
 
@@ -98,7 +98,7 @@ def parse_address(uri: str) -> Address:
         port=port or _PORT,
         user=unquote(parts.username or ""),
         path=path,
-        is_verified=settings.get("no_verify", "0") in {"", "0"},
+        is_verified=_is_verified(settings.get("no_verify", "0"), shown),
         thumbprint=_thumbprint(settings.get("thumbprint", ""), shown),
         folder=_names(settings.get("folder", "")),
         resource_pool=_names(settings.get("resource_pool", "")),
@@ -107,7 +107,7 @@ def parse_address(uri: str) -> Address:
 
 
 def _settings(parts: SplitResult, shown: str) -> dict[str, str]:
-    settings = dict(parse_qsl(parts.query, keep_blank_values=True))
+    settings = dict(parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True))  # a plus is no blank to libvirt
     for name in settings:
         if name not in (*_PARAMETERS, *_SAID_ELSEWHERE):
             raise _bad(shown, f"the parameter {quoted(name)}", " or ".join(_PARAMETERS))
@@ -116,6 +116,12 @@ def _settings(parts: SplitResult, shown: str) -> dict[str, str]:
 
 def _names(path: str) -> tuple[str, ...]:
     return tuple(unquote(part) for part in path.split("/") if part)
+
+
+def _is_verified(text: str, shown: str) -> bool:
+    if text not in {"0", "1"}:
+        raise _bad(shown, f"no_verify={printable(text)}", "no_verify=0 or no_verify=1")
+    return text == "0"
 
 
 def _thumbprint(text: str, shown: str) -> str:

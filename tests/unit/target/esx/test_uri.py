@@ -27,6 +27,11 @@ def test_a_vcenter() -> None:
     assert address.uri == "vpx://LAB%5Cjo@vc:8443/dc%20one/folder/cluster"
 
 
+def test_a_plus_is_no_blank() -> None:
+    address = parse_address("vpx://vc/dc/c++?folder=/C++/web&authfile=/a+b")
+    assert (address.path, address.folder, address.auth_file) == (("dc", "c++"), ("C++", "web"), "/a+b")
+
+
 def test_an_ipv6_address() -> None:
     assert parse_address("esx://[2001:db8::1]:444/").host == "2001:db8::1"
 
@@ -59,6 +64,8 @@ def test_parameters_of_libvirt_that_mean_nothing_here_are_taken() -> None:
             "the parameter 'verify'",
             "no_verify or thumbprint or folder or resource_pool or authfile",
         ),
+        ("esx://h/?no_verify=false", "no_verify=false", "no_verify=0 or no_verify=1"),
+        ("esx://h/?no_verify=", "no_verify=", "no_verify=0 or no_verify=1"),
         ("esx://h/?thumbprint=12", "the thumbprint '12'", "the SHA-256 or SHA-1 of a certificate, in hex"),
         ("esx://h:99999/", "no host and port that can be read", "a host, and perhaps a port"),
     ],
