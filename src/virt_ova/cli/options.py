@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from virt_ova.cli.parser import UsageError, add_locale, add_strict
 from virt_ova.plan.controllers import DISK_BUSES
 from virt_ova.plan.machine import Bus, Connection, ConnectionKind
-from virt_ova.plan.nics import MADE
 from virt_ova.plan.nics import MODELS as NIC_MODELS
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import CHOOSABLE_MODES, DiskMode, ImageFormat
 from virt_ova.text import quoted
+
+_NETWORK: Final = re.compile(
+    r"(?P<network>.*)=(?P<kind>(?:network|bridge)(?=:.)|private|shared|(?:user|none)(?!:))(?::(?P<name>.*))?", re.DOTALL
+)
 
 
 def add_no_verify(parser: argparse.ArgumentParser) -> None:
@@ -127,14 +132,10 @@ def _networks(texts: Iterable[str]) -> dict[str, Connection]:
 
 
 def _network(text: str) -> tuple[str, Connection]:
-    """``OVF NAME=TARGET``; the package's name may hold ``=``, the target may not."""
-    network, separator, connection = text.rpartition("=")
-    kind, _, name = connection.partition(":")
-    needs_name = kind in {ConnectionKind.NETWORK, ConnectionKind.BRIDGE}
-    fits = kind in MADE or needs_name == bool(name)
-    if not separator or kind not in set(ConnectionKind) or not fits:
+    """``OVF NAME=TARGET``, where both may hold ``=``: what is behind the last one that looks like a target is one."""
+    if not (found := _NETWORK.fullmatch(text)):
         raise UsageError(
             f"--network {quoted(text)}: expected 'OVF NAME=TARGET', "
             "where TARGET is network:NAME, bridge:NAME, user, none, private[:NAME] or shared[:NAME]"
         )
-    return network, Connection(kind=ConnectionKind(kind), name=name)
+    return found["network"], Connection(kind=ConnectionKind(found["kind"]), name=found["name"] or "")

@@ -24,7 +24,7 @@ from virt_ova.plan.macs import kept_mac
 from virt_ova.plan.naming import machine_name, unique_name
 from virt_ova.plan.options import InstallOptions, MachineStyle
 from virt_ova.plan.plan import InstallPlan
-from virt_ova.text import quoted
+from virt_ova.text import printable, quoted
 
 _SAME_CHIP = {
     "pcnet32": "pcnet",
@@ -69,6 +69,7 @@ MODELS = frozenset({*_SAME_CHIP.values(), *_SUBSTITUTES})
 """All that a machine can have."""
 
 _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:@-]{0,127}")
+_LONGEST_NAME = 128
 _DEVICES = {"virtio": "virtio-net-pci"}
 """QEMU's names where libvirt's model differs."""
 
@@ -185,6 +186,13 @@ def connection_problem(connection: Connection) -> str:
     """Why a network interface cannot be plugged into `connection`, as a sentence; empty when it can."""
     if connection.kind not in _NAMED:
         return f"{connection.kind} has no name, found {quoted(connection.name)}" if connection.name else ""
+    if connection.kind is ConnectionKind.NETWORK:  # the target has it, or says so
+        if 0 < len(connection.name) <= _LONGEST_NAME and printable(connection.name) == connection.name:
+            return ""
+        return (
+            f"{quoted(connection.name)} cannot be the name of a network, "
+            f"expected 1 to {_LONGEST_NAME} characters that can be shown"
+        )
     if _CONNECTION_NAME.fullmatch(connection.name):
         return ""
     what = f"{connection.kind} network" if connection.kind in MADE else connection.kind

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from pyVmomi import vim
 
 import virt_ova
 from tests.build.command import error_lines, json_of
@@ -19,9 +20,9 @@ from tests.build.ova import build_folder, build_ova, descriptor, with_manifest
 from tests.build.pipes import Pipe
 from tests.build.small import CAPACITY, damaged_message, damaged_ova, edited, small_members, small_ova, small_vmdk
 from tests.build.vmware import build_machine
-from tests.build.vsphere import USER, VSphere
+from tests.build.vsphere import USER, VSphere, started
 from tests.build.webserver import serve
-from tests.integration.vsphere.conftest import machine_of, machines, uploads
+from tests.integration.vsphere.conftest import clear, machine_of, machines, placed_in, uploads
 from virt_ova import Connection, ConnectionKind, InstallOptions, TargetError
 from virt_ova.errors import DigestError, DiskError, PlanError, SourceError
 from virt_ova.plan.codec import from_json, to_json
@@ -192,6 +193,28 @@ def test_networks_go_where_they_are_sent(tmp_path: Path, vcenter: VSphere) -> No
     config, _ = machine_of(vcenter, "web")
     cards = [each for each in config.hardware.device if hasattr(each, "macAddress")]
     assert [type(card.backing).__name__.rpartition(".")[2] for card in cards] == ["DistributedVirtualPortBackingInfo"]
+
+
+def test_a_network_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, package = "B\u00fcro (10)/a=b", small_ova(tmp_path / "a.ova")
+    with started(tmp_path, is_vcenter=True) as vcenter:
+        monkeypatch.setenv("LIBVIRT_AUTH_FILE", str(vcenter.auth_file))
+        with placed_in(vcenter) as place:
+            switch = next(each for each in place.folder.parent.networkFolder.childEntity if hasattr(each, "portgroup"))
+            spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=name.replace("/", "%2f"), type="earlyBinding")
+            switch.AddDVPortgroup_Task([spec])
+        words = ("-c", vcenter.uri(), "--network", f"VM Network=network:{name}")
+        plan = tmp_path / "plan.json"
+        plan.write_text(command("plan", package, *words).stdout)
+        for chosen in (words, ("-c", vcenter.uri(), "--plan", plan)):
+            done = command("install", package, *chosen)
+            assert done.returncode == 0, done.stderr
+            config, _ = machine_of(vcenter, "vm")
+            port = next(each.backing.port for each in config.hardware.device if hasattr(each, "macAddress"))
+            with placed_in(vcenter) as place:
+                groups = {each.key: each.name for each in place.folder.parent.network if hasattr(each, "key")}
+            assert groups[port.portgroupKey] == name.replace("/", "%2f")
+            clear(vcenter, [each for each in machines(vcenter) if each != "vm"])
 
 
 @pytest.mark.parametrize(

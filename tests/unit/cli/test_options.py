@@ -45,6 +45,8 @@ def test_everything_said() -> None:
         ("VM Network=network:default", "VM Network", Connection(kind=ConnectionKind.NETWORK, name="default")),
         ("a=b=user", "a=b", Connection(kind=ConnectionKind.USER)),
         ("=none", "", Connection(kind=ConnectionKind.NONE)),
+        ("a=b=network:c=d", "a=b", Connection(kind=ConnectionKind.NETWORK, name="c=d")),
+        ("a=network:b=user", "a=network:b", Connection(kind=ConnectionKind.USER)),
         ("lan=private", "lan", Connection(kind=ConnectionKind.PRIVATE)),
         ("lan=private:db", "lan", Connection(kind=ConnectionKind.PRIVATE, name="db")),
         ("lan=shared:wan", "lan", Connection(kind=ConnectionKind.SHARED, name="wan")),
@@ -54,7 +56,9 @@ def test_networks(text: str, network: str, connection: Connection) -> None:
     assert options("--network", text).networks == {network: connection}
 
 
-@pytest.mark.parametrize("text", ["lan", "lan=", "lan=network", "lan=bridge:", "lan=user:x", "lan=macvtap:eth0"])
+@pytest.mark.parametrize(
+    "text", ["lan", "lan=", "lan=network", "lan=network:", "lan=bridge:", "lan=user:x", "lan=macvtap:eth0"]
+)
 def test_networks_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         options("--network", text)

@@ -262,6 +262,7 @@ def of_turn(**values: object) -> Callable[[Any], None]:
 
 
 NIC = {"model": "e1000", "connection": {"kind": "user"}}
+NETWORK_NAME = "cannot be the name of a network, expected 1 to 128 characters that can be shown"
 BRIDGE_NAME = (
     "cannot be the name of a bridge, expected 1 to 128 of A-Z a-z 0-9 . _ + : @ - and blank, a letter or digit first"
 )
@@ -333,6 +334,9 @@ BRIDGE_NAME = (
         ),
         (of_nic(connection={"kind": "bridge", "name": "a,b"}), f"'a,b' {BRIDGE_NAME}"),
         (of_nic(connection={"kind": "bridge"}), f"'' {BRIDGE_NAME}"),
+        (of_nic(connection={"kind": "network"}), f"'' {NETWORK_NAME}"),
+        (of_nic(connection={"kind": "network", "name": "a\x1b"}), rf"'a\x1b' {NETWORK_NAME}"),
+        (of_nic(connection={"kind": "network", "name": "n" * 129}), f"'{'n' * 129}' {NETWORK_NAME}"),
         (of_nic(connection={"kind": "user", "name": "x"}), "user has no name, found 'x'"),
         (of_nic(connection={"kind": "private"}), f"'' {BRIDGE_NAME.replace('bridge', 'private network')}"),
         (of_nic(boot_order=1001), "the boot order of the network interface 0 is 1001, expected 1 to 1000"),
