@@ -29,7 +29,7 @@ from virt_ova.plan.inputs import Backing
 from virt_ova.plan.machine import Machine
 from virt_ova.plan.options import InstallOptions
 from virt_ova.plan.plan import DiskMode, ImageFormat, InstallPlan, Transfer
-from virt_ova.plan.properties import surroundings, told_to_all, with_passwords
+from virt_ova.plan.properties import surroundings, told_to_all, walk_entities, with_passwords
 from virt_ova.plan.strict import check_strict
 from virt_ova.plan.turns import turns_of
 from virt_ova.progress import Monitor
@@ -157,15 +157,13 @@ class PackageImport:
         if not self.plan.entities:
             return request
         entities = with_passwords(self.plan, self._package.envelope, self._options.properties)
+        settings = [setting for entity in walk_entities(entities) for setting in entity.properties]
+        secret = replace(request, secrets=tuple(each.value for each in settings if each.password and each.value))
         if not self._target.capabilities.tells_properties:
-            return replace(request, environment=environment_document(entities, machines[0].name).decode())
+            return replace(secret, environment=environment_document(entities, machines[0].name).decode())
         told = [setting for machine in machines for setting in surroundings(entities, machine.name)[0].properties]
         given = told_to_all(told, entities, self._package.envelope, self.plan.deployment_option)
-        return replace(
-            request,
-            properties={each.key: each.value or "" for each in given},
-            secrets=tuple(each.value for each in told if each.password and each.value),
-        )
+        return replace(secret, properties={each.key: each.value or "" for each in given})
 
     def _fit(self, text: str) -> str:
         """The descriptor without what the hypervisor is known to refuse, or an error that says what to do."""

@@ -523,6 +523,12 @@ class TestProperties:
         (message,) = [each.message for each in result.findings if each.code == "IMPORT_WARNING"]
         assert message == "the value '(hidden)' of 'pw' is weak"
 
+    def test_nor_is_one_that_repeats_it_when_it_refuses(self, tmp_path: Path, vsphere: VSphere) -> None:
+        vsphere.set_faults(Refuse="the value 's3cret&<' of 'pw' is weak")
+        with pytest.raises(TargetError) as caught:
+            virt_ova.install(self.package(tmp_path, "iso"), vsphere.uri(), options=self.options())
+        assert caught.value.message == "making 'web' failed: the value '(hidden)' of 'pw' is weak"
+
 
 def two_machines() -> list[tuple[str, bytes]]:
     """Two systems with a disk each, in a collection; the second is to start first."""

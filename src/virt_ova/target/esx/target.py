@@ -81,6 +81,7 @@ class EsxOffer:
     files: tuple[WantedFile, ...]
     total_bytes: int
     algorithm: str
+    secrets: tuple[str, ...] = field(repr=False)
     findings: tuple[Finding, ...]
 
     @property
@@ -151,6 +152,7 @@ class EsxTarget:
                 handle = self._place.pool.ImportVApp(offer.spec, self._place.folder, self._place.host)
             except (vmodl.MethodFault, *BROKEN_LINE) as exc:
                 error = error_of(exc, doing)
+                error.message = _hidden(error.message, offer.secrets)
                 forget = partial(self.remove, offer.record)
                 take_back([Made(what=f"{offer.what}, if it was made", discard=forget)], error)
                 raise error from exc
@@ -205,6 +207,7 @@ class EsxTarget:
             files=tuple(_wanted(item) for item in items),
             total_bytes=sum(int(item.size or 0) for item in items),
             algorithm=request.algorithm,
+            secrets=request.secrets,
             findings=tuple(self._remark(each, request.secrets) for each in result.warning or ()),
         )
 
