@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,41 @@ def test_the_other_kind_of_server(esx: VSphere, vcenter: VSphere) -> None:
     assert caught.value.message.endswith(" is a HostAgent, whose URI is esx://HOST/")
     with pytest.raises(TargetError, match=r" is a VirtualCenter, whose URI is vpx://VCENTER/DATACENTER/CLUSTER$"):
         open_target(f"esx://{USER}@{vcenter.address}/?no_verify=1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "found", "hint"),
+    [
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "it does not speak TLS as expected (",
+            "Check the host and the port of the URI: an ESXi or a vCenter must answer there.",
+        ),
+        (
+            b"",
+            "the other end broke the connection off",
+            "Check that the host is there and the network is up, then try again.",
+        ),
+    ],
+    ids=["something else", "nothing"],
+)
+def test_who_answers_does_not_speak_tls(answer: bytes, found: str, hint: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        uri = f"esx://{USER}@127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(TargetError) as caught:
+            open_target(f"{uri}?no_verify=1", ask=lambda _, is_secret: "x")  # noqa: ARG005
+        thread.join()
+    assert (caught.value.code, caught.value.hint) == ("E_CONNECT", hint)
+    assert caught.value.message.startswith(f"connecting to '{uri}' failed: {found}")
 
 
 @pytest.mark.parametrize(

@@ -114,13 +114,18 @@ def error_of(exc: BaseException, doing: str) -> TargetError:
 def _hint_for(exc: BaseException, code: str) -> str:
     if isinstance(exc, ThumbprintError):
         return _ANOTHER
-    return _NOT_VSPHERE if isinstance(exc, GarbledError) else _HINTS.get(code, "")
+    is_other = isinstance(exc, GarbledError | ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError)
+    return _NOT_VSPHERE if is_other and code == "E_CONNECT" else _HINTS.get(code, "")
 
 
 def words_of(fault: Any) -> str:  # noqa: ANN401 - pyvmomi has no types
     """What a fault says, in one line; its kind when it says nothing."""
     if isinstance(fault, ssl.SSLCertVerificationError):
         return f"its certificate is not valid: {printable(fault.verify_message)}"
+    if isinstance(fault, ssl.SSLEOFError):
+        return "the other end broke the connection off"
+    if isinstance(fault, ssl.SSLError):
+        return f"it does not speak TLS as expected ({printable(fault.reason or type(fault).__name__)})"
     if isinstance(fault, TimeoutError):
         return "no answer came in time"
     if isinstance(fault, BadStatusLine | UnknownProtocol) and not isinstance(fault, RemoteDisconnected):
