@@ -307,16 +307,26 @@ def test_a_lease_of_a_vcenter_leads_to_a_host_whose_certificate_it_names(package
 
 
 @pytest.mark.parametrize(
-    ("named", "found"),
-    [(":".join(["00"] * 20), "its certificate has the SHA1 "), ("", "its certificate is not valid: ")],
+    ("named", "found", "hint"),
+    [
+        (":".join(["00"] * 20), "its certificate has the SHA1 ", "Somebody may stand between here and the host"),
+        (
+            "",
+            "its certificate is not valid: ",
+            "The vCenter sends files to that host and does not name its certificate",
+        ),
+    ],
     ids=["other", "none"],
 )
-def test_a_host_with_another_certificate_gets_nothing(package: Path, vcenter: VSphere, named: str, found: str) -> None:
+def test_a_host_with_another_certificate_gets_nothing(
+    package: Path, vcenter: VSphere, named: str, found: str, hint: str
+) -> None:
     vcenter.set_faults(DeviceHost=vcenter.address.replace("127.0.0.1", "localhost"), Thumbprint=named)
     error = failure(package, vcenter)
     assert error.code == "E_TLS"
     assert error.message.startswith("sending 'd.vmdk', at byte 0 of ")
     assert found in error.message
+    assert error.hint.startswith(hint)
     assert vcenter.seen()["Uploads"] == []
 
 

@@ -9,9 +9,9 @@ from http.client import IncompleteRead
 from typing import Final
 
 from virt_ova.errors import TargetError
-from virt_ova.target.esx.errors import BROKEN_LINE, REFUSED_HINT, error_of
+from virt_ova.target.esx.errors import BROKEN_LINE, REFUSED_HINT
 from virt_ova.target.esx.tls import PinnedConnection, WholeAnswer
-from virt_ova.target.esx.upload import DISK_TYPE, STALL_SECONDS, Destination
+from virt_ova.target.esx.upload import DISK_TYPE, STALL_SECONDS, Destination, transfer_error
 from virt_ova.text import printable, quoted
 
 _WHOLE: Final = 200
@@ -126,7 +126,7 @@ class Download:
                 code="E_CONNECT",
                 hint="Look at the load of the host and its datastore, then try again.",
             )
-        return error_of(exc, f"reading {quoted(self._name)}, at byte {self._position},")
+        return transfer_error(exc, f"reading {quoted(self._name)}, at byte {self._position},")
 
 
 def _continues(answer: WholeAnswer, start: int) -> bool:

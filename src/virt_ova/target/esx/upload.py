@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ STALL_SECONDS: Final = 300.0
 
 DISK_TYPE: Final = "application/x-vnd.vmware-streamVmdk"
 
+_ANOTHER_HOST: Final = (
+    "The vCenter sends files to that host and does not name its certificate: give the host a valid one, or name its "
+    "authority in SSL_CERT_FILE."
+)
 _LAST_WORDS_SECONDS: Final = 5.0
 _ZEROS: Final = bytes(MIB)
 _URL_MARKS: Final = "%/?:@!$&'()*+,;="
@@ -52,6 +57,14 @@ class Destination:
         """A connection that is still to be opened."""
         parts = urlsplit(self.url)
         return PinnedConnection(parts.hostname or "", parts.port or 443, trust=self.trust, timeout=STALL_SECONDS)
+
+
+def transfer_error(exc: BaseException, doing: str) -> TargetError:
+    """The error for a line that broke or did not come about; who has an invalid certificate is another host."""
+    error = error_of(exc, doing)
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        error.hint = _ANOTHER_HOST
+    return error
 
 
 class UploadSink:
@@ -186,7 +199,7 @@ class UploadSink:
                         return self._refused(answer.status, answer.reason)
             except (OSError, HTTPException):
                 pass  # it said nothing
-        return error_of(exc, f"sending {quoted(self._name)}, at byte {self._position} of {self._size},")
+        return transfer_error(exc, f"sending {quoted(self._name)}, at byte {self._position} of {self._size},")
 
     def _refused(self, status: int, reason: str) -> TargetError:
         return TargetError(
