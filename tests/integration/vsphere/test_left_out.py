@@ -18,7 +18,7 @@ from tests.build.dropping import Dropper, dropping
 from tests.build.small import listing, small_ova
 from tests.build.vapp import vapp_ova
 from tests.build.vsphere import VSphere
-from tests.integration.vsphere.conftest import clear, everything
+from tests.integration.vsphere.conftest import clear, everything, placed_in
 from virt_ova import InstallOptions, RollbackError, VirtOvaError
 from virt_ova.target.esx import lease
 
@@ -147,4 +147,22 @@ def test_a_lease_that_names_another_thing_leaves_nothing(
         virt_ova.install(package, uri, options=InstallOptions(name="web"))
     assert caught.value.code == "E_VSPHERE"
     assert caught.value.message.startswith(message)
+    assert everything(dropper.vsphere) == before
+
+
+def test_a_lease_that_names_a_machine_of_somebody_else_leaves_it_alone(tmp_path: Path, dropper: Dropper) -> None:
+    package, uri = small_ova(tmp_path / "a.ova"), dropper.vsphere.uri()
+    virt_ova.install(package, uri, options=InstallOptions(name="model"))
+    with placed_in(dropper.vsphere) as place:
+        (theirs,) = [each._GetMoId() for each in place.machines() if each.name == "model"]
+    cut = next(each for each in dropper.cuts() if each.path.endswith("returnval/entity"))
+    before = everything(dropper.vsphere)
+    dropper.begin(replace(cut, instead=f'<entity type="VirtualMachine">{theirs}</entity>'.encode()))
+    with pytest.raises(VirtOvaError) as caught:
+        virt_ova.install(package, uri, options=InstallOptions(name="web"))
+    assert (caught.value.code, caught.value.message) == (
+        "E_LEASE",
+        "the lease is for the machine 'model', expected 'web'",
+    )
+    assert caught.value.hint == "Look at the events of the host or vCenter, then try again."
     assert everything(dropper.vsphere) == before

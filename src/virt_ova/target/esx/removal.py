@@ -14,7 +14,7 @@ from pyVmomi import vim, vmodl
 
 from virt_ova.errors import TargetError
 from virt_ova.target.esx.machine import remove
-from virt_ova.target.esx.session import Session
+from virt_ova.target.esx.session import Session, shown_name
 from virt_ova.target.record import Record, Removal
 from virt_ova.text import quoted
 
@@ -40,9 +40,25 @@ def intended(kind: Kind, name: str, uuid: str) -> Record:
 
 
 def made(record: Record, entity: Any) -> Record:  # noqa: ANN401 - pyvmomi has no types
-    """The same, now that it is `entity`, which may have been given another UUID. Raises `vmodl.MethodFault`."""
+    """The same, now that it is `entity`, which may have been given another UUID.
+
+    Raises:
+        TargetError: it is another's (``E_LEASE``).
+        vmodl.MethodFault: it cannot be asked.
+    """
+    if is_anothers(record, entity):
+        raise TargetError(
+            f"the lease is for the {record.kind} {quoted(shown_name(entity.name))}, expected {quoted(record.name)}",
+            code="E_LEASE",
+            hint="Look at the events of the host or vCenter, then try again.",
+        )
     key = {"uuid": _uuid_of(entity) or record.key["uuid"], "moid": entity._GetMoId()}  # noqa: SLF001 - pyvmomi's word for a public thing
     return Record(kind=record.kind, name=record.name, key=key)
+
+
+def is_anothers(record: Record, entity: Any) -> bool:  # noqa: ANN401 - pyvmomi has no types
+    """Whether `entity` has neither the UUID nor the name of what was to be made. Raises `vmodl.MethodFault`."""
+    return _uuid_of(entity) not in {"", record.key["uuid"]} and shown_name(entity.name) not in {"", record.name}
 
 
 def remove_recorded(session: Session, record: Record) -> Removal:

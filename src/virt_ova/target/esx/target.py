@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Final
@@ -19,7 +20,7 @@ from virt_ova.target.esx.errors import BROKEN_LINE, error_of, translated, words_
 from virt_ova.target.esx.inventory import Place, find_place
 from virt_ova.target.esx.lease import Lease
 from virt_ova.target.esx.machine import EsxMachine, remove
-from virt_ova.target.esx.removal import BY_HAND, Kind, intended, made, remove_recorded
+from virt_ova.target.esx.removal import BY_HAND, Kind, intended, is_anothers, made, remove_recorded
 from virt_ova.target.esx.session import Session
 from virt_ova.target.esx.upload import UploadSink
 from virt_ova.target.esx.uri import parse_address
@@ -268,8 +269,9 @@ class EsxImport:
         """Abort the lease; what of its machine is still there then goes, and in any case what has its UUID."""
         entity = self._lease.entity(session)
         self._lease.abort(session)
-        if entity is not None:
-            remove(session, entity)
+        with suppress(vmodl.fault.ManagedObjectNotFound):  # it has gone
+            if entity is not None and not is_anothers(self._record, session.own(entity)):
+                remove(session, entity)
         remove_recorded(session, self._record)
 
     def _vanished(self) -> TargetError:
