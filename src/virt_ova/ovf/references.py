@@ -70,6 +70,12 @@ def variables_file(envelope: Envelope, hardware: VirtualHardware) -> str:
     return named[0] if len(named) == len(systems) == 1 else ""
 
 
+def variables_files(envelope: Envelope) -> frozenset[str]:
+    """Ids of the files that `variables_file` finds for any hardware."""
+    systems = (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
+    return frozenset(variables_file(envelope, section) for system in systems for section in system.hardware) - {""}
+
+
 def unique_files(reading: Reading, files: Iterable[File]) -> tuple[File, ...]:
     """The files without exact repetitions, which oVirt's uploader wrote.
 

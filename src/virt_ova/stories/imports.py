@@ -21,7 +21,7 @@ from virt_ova.interrupt import held_back
 from virt_ova.ovf.edit import only_system, renamed
 from virt_ova.ovf.envelope import File, VirtualSystem
 from virt_ova.ovf.fitting import Change, fitted, misfits
-from virt_ova.ovf.references import disk_files
+from virt_ova.ovf.references import disk_files, drive_files, variables_files
 from virt_ova.package.files import PackageFile, hrefs
 from virt_ova.package.package import Package
 from virt_ova.plan.importing import check_import_plan, connections_of, group_name, makes_group
@@ -93,10 +93,9 @@ class PackageImport:
         self._requests = self._requested()
         with held_back(), recover_hinted(self._target.uri):
             self._offers = [self._target.prepare(request) for request in self._requests]
-        remarks = (*self._remarks, *(finding for offer in self._offers for finding in offer.findings))
-        self.plan = replace(self.plan, findings=(*self.plan.findings, *remarks))
         self._cargo = {each.transfer.id: each for each in self._wanted()}
-        self._check_asked()
+        remarks = (*self._remarks, *(finding for offer in self._offers for finding in offer.findings))
+        self.plan = replace(self.plan, findings=(*self.plan.findings, *remarks, *self._not_asked()))
         transfers = [each.transfer for each in self._cargo.values()]
         self._supply = open_supply(self._package, transfers, self._scrutiny, self._monitor)
         self._supply.check()
@@ -198,12 +197,19 @@ class PackageImport:
         for _, cargo in sorted(found, key=lambda pair: pair[0]):
             yield cargo
 
-    def _check_asked(self) -> None:
-        """See that every disk gets its bytes. Raises `TargetError`."""
+    def _not_asked(self) -> Iterator[Finding]:
+        """See that every disk gets its bytes; say what else machines are without. Raises `TargetError`."""
         asked = {each.transfer.member for each in self._cargo.values()}
-        needed = disk_files(self._package.envelope, self.plan.deployment_option or None)
-        for resolved, entry in zip(self._package.files, self._package.envelope.files, strict=True):
-            if entry.id in needed and resolved.name not in asked:
+        envelope = self._package.envelope
+        needed = disk_files(envelope, self.plan.deployment_option or None)
+        useful = drive_files(envelope) | variables_files(envelope)
+        for resolved, entry in zip(self._package.files, envelope.files, strict=True):
+            if resolved.name in asked:
+                continue
+            if entry.id in useful:
+                message = f"the server does not ask for the file {quoted(resolved.name)}: the machine is without it"
+                yield Finding(code="FILE_UNASKED", severity=Severity.WARNING, message=message, where=self._target.uri)
+            if entry.id in needed:
                 raise TargetError(
                     f"{self._target.uri} does not ask for {quoted(resolved.name)}, of which it has to make a disk",
                     code="E_IMPORT_SPEC",

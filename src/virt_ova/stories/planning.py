@@ -14,7 +14,7 @@ from virt_ova.errors import PlanError
 from virt_ova.interrupt import held_back
 from virt_ova.osinfo import known_guests
 from virt_ova.ovf.envelope import VirtualSystem
-from virt_ova.ovf.references import drive_files, variables_file, walk
+from virt_ova.ovf.references import drive_files, variables_files, walk
 from virt_ova.package.package import Package, PackageDisk, PackageFile
 from virt_ova.plan.efivars import MAX_BYTES, VariableStore, examine
 from virt_ova.plan.host import HostCapabilities
@@ -50,7 +50,7 @@ def plan_install(
     with held_back():
         from virt_ova.plan.from_ovf import make_plan  # noqa: PLC0415
     systems = [each for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)]
-    with_variables = {variables_file(package.envelope, hardware) for each in systems for hardware in each.hardware}
+    with_variables = variables_files(package.envelope)
     in_drives = drive_files(package.envelope)
     return make_plan(
         package.envelope,

@@ -18,7 +18,16 @@ from tests.build.command import virt_ova as command
 from tests.build.disks import convert, guest_bytes, random_disk
 from tests.build.ova import build_folder, build_ova, descriptor, with_manifest
 from tests.build.pipes import Pipe
-from tests.build.small import CAPACITY, damaged_message, damaged_ova, edited, small_members, small_ova, small_vmdk
+from tests.build.small import (
+    CAPACITY,
+    damaged_message,
+    damaged_ova,
+    edited,
+    efi_ova,
+    small_members,
+    small_ova,
+    small_vmdk,
+)
 from tests.build.vmware import build_machine
 from tests.build.vsphere import USER, VSphere, started
 from tests.build.webserver import serve
@@ -78,6 +87,20 @@ def test_a_cd_is_put_in_place(tmp_path: Path, vsphere: VSphere) -> None:
     assert [(each.name, each.mode) for each in result.volumes] == [
         ("disk-0.vmdk", "pass-through"),
         ("_deviceImage0.iso", "pass-through"),
+    ]
+
+
+def test_a_file_that_the_server_does_not_ask_for_is_told(tmp_path: Path, esx: VSphere) -> None:
+    """The simulator knows no variables."""
+    package = efi_ova(tmp_path / "a.ova", b"variables")
+    result = virt_ova.install(package, esx.uri(), options=WEB)
+    assert uploads(esx) == [("POST", small_vmdk())]
+    assert [(each.severity, each.message, each.where) for each in result.findings if each.code == "FILE_UNASKED"] == [
+        (
+            "warning",
+            "the server does not ask for the file 'a.nvram': the machine is without it",
+            f"esx://{USER}@{esx.address}/",
+        )
     ]
 
 

@@ -54,10 +54,10 @@ def find_credentials(address: Address, ask: Ask | None) -> Credentials:
         user = ask(f"User name for {address.host}: ", is_secret=False)
     if not user:
         raise _nobody(address, "user")
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if password is None and filed.get("username", user) == user:
-        password = filed.get("password")
-    if password is None and ask:
+    password = os.environ.get(PASSWORD_VARIABLE, "")
+    if not password and filed.get("username", user) == user:
+        password = filed.get("password", "")
+    if not password and ask:
         password = ask(f"Password of {user} for {address.host}: ", is_secret=True)
     if not password:
         raise _nobody(address, "password")

@@ -93,6 +93,13 @@ def test_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("esx://root@h1/") == ("root", "env")
 
 
+def test_what_is_empty_in_the_environment_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = found("esx://h1/")
+    monkeypatch.setenv("VIRT_OVA_VSPHERE_USER", "")
+    monkeypatch.setenv("VIRT_OVA_VSPHERE_PASSWORD", "")
+    assert found("esx://h1/") == before
+
+
 def test_a_person_is_asked_for_what_is_missing(file: Path) -> None:
     file.unlink()
     person = Person("me", "secret")
