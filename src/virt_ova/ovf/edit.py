@@ -14,7 +14,7 @@ from typing import Final
 
 from virt_ova.ovf.envelope import Envelope, VirtualSystem
 from virt_ova.ovf.hardware import HostKind, HostReference, host_reference
-from virt_ova.ovf.references import walk
+from virt_ova.ovf.references import systems_of
 from virt_ova.ovf.xml import Element, read_document
 
 _TAG: Final = re.compile(rb"<[^\"'>]*(?:\"[^\"]*\"[^\"'>]*|'[^']*'[^\"'>]*)*>")
@@ -142,8 +142,7 @@ def _rename(data: bytes, element: Element, name: str) -> Edit | None:
 
 def _pairs(root: Element, envelope: Envelope) -> Iterator[tuple[Element, VirtualSystem]]:
     """Each system of the envelope with its element."""
-    systems = [each for each in walk(envelope.content) if isinstance(each, VirtualSystem)]
-    return zip(_systems(root), systems, strict=True)
+    return zip(_systems(root), systems_of(envelope), strict=True)
 
 
 def _with_parents(disks: set[str], envelope: Envelope) -> set[str]:

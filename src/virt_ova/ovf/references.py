@@ -36,10 +36,19 @@ def walk(
             yield from walk(entity.content)
 
 
+def systems_of(envelope: Envelope) -> Iterator[VirtualSystem]:
+    """Every system, in document order, however deep."""
+    return (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
+
+
+def is_single(envelope: Envelope) -> bool:
+    """Whether it is of one system, in no collection."""
+    return len(envelope.content) == 1 and isinstance(envelope.content[0], VirtualSystem)
+
+
 def drive_files(envelope: Envelope) -> frozenset[str]:
     """Ids of the files that fill a drive by themselves, without a Disk: CDs and floppies."""
-    systems = (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
-    items = (item for system in systems for hardware in system.hardware for item in hardware.items)
+    items = (item for system in systems_of(envelope) for hardware in system.hardware for item in hardware.items)
     references = (host_reference(text) for item in items for text in item.host_resources)
     return frozenset(ref.id for ref in references if ref and ref.kind is HostKind.FILE)
 
@@ -50,8 +59,7 @@ def disk_files(envelope: Envelope, option: str | None) -> frozenset[str]:
     Disks that need not be there are left out, and those of systems with several hardware sections: which one is taken
     is decided elsewhere.
     """
-    systems = (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
-    sections = (system.hardware[0] for system in systems if len(system.hardware) == 1)
+    sections = (system.hardware[0] for system in systems_of(envelope) if len(system.hardware) == 1)
     items = (item for section in sections for item in effective_items(envelope, section, option) if item.required)
     disks = set(disk_ids(items))
     return frozenset(disk.file_ref for disk in envelope.disks if disk.id in disks) - {""}
@@ -66,14 +74,13 @@ def variables_file(envelope: Envelope, hardware: VirtualHardware) -> str:
         reference = host_reference(stated)
         return reference.id if reference and reference.kind is HostKind.FILE else ""
     named = [file.id for file in envelope.files if file.href.lower().endswith(_VARIABLES_SUFFIX)]
-    systems = [entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem)]
-    return named[0] if len(named) == len(systems) == 1 else ""
+    return named[0] if len(named) == len(tuple(systems_of(envelope))) == 1 else ""
 
 
 def variables_files(envelope: Envelope) -> frozenset[str]:
     """Ids of the files that `variables_file` finds for any hardware."""
-    systems = (entity for entity in walk(envelope.content) if isinstance(entity, VirtualSystem))
-    return frozenset(variables_file(envelope, section) for system in systems for section in system.hardware) - {""}
+    sections = (section for system in systems_of(envelope) for section in system.hardware)
+    return frozenset(variables_file(envelope, section) for section in sections) - {""}
 
 
 def unique_files(reading: Reading, files: Iterable[File]) -> tuple[File, ...]:

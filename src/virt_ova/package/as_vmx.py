@@ -5,7 +5,7 @@ from __future__ import annotations
 from virt_ova.errors import DescriptorError, PackageError
 from virt_ova.ovf.envelope import VirtualSystem
 from virt_ova.ovf.hardware import choose_hardware, effective_items
-from virt_ova.ovf.references import walk
+from virt_ova.ovf.references import systems_of
 from virt_ova.package.package import Package
 from virt_ova.text import quoted
 from virt_ova.vmx.writer import WrittenVmx, write_vmx
@@ -47,7 +47,7 @@ def describe_as_vmx(package: Package, *, system: str | None = None, deployment_o
 
 
 def _choose(package: Package, system_id: str | None) -> VirtualSystem:
-    systems = [each for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)]
+    systems = tuple(systems_of(package.envelope))
     meant = [each for each in systems if system_id in {None, each.id}]
     if len(meant) == 1:
         return meant[0]

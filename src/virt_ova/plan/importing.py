@@ -14,8 +14,9 @@ from typing import Final
 
 from virt_ova.errors import PlanError
 from virt_ova.findings import Severity
-from virt_ova.ovf.envelope import Envelope, Item, VirtualSystem
+from virt_ova.ovf.envelope import Envelope, Item
 from virt_ova.ovf.hardware import firmware, nics
+from virt_ova.ovf.references import is_single
 from virt_ova.plan.choices import check_options, note_choices
 from virt_ova.plan.host import HostCapabilities
 from virt_ova.plan.ledger import Ledger
@@ -100,8 +101,7 @@ def make_import_plan(
 
 def makes_group(envelope: Envelope, host: HostCapabilities) -> bool:
     """Whether the package becomes one group of machines, whose name is their `Machine.collection`."""
-    is_single = len(envelope.content) == 1 and isinstance(envelope.content[0], VirtualSystem)
-    return host.makes_groups and not is_single
+    return host.makes_groups and not is_single(envelope)
 
 
 def group_name(plan: InstallPlan) -> str:

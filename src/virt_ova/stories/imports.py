@@ -19,9 +19,9 @@ from virt_ova.errors import PlanError, TargetError
 from virt_ova.findings import Finding, Severity
 from virt_ova.interrupt import held_back
 from virt_ova.ovf.edit import only_system, renamed
-from virt_ova.ovf.envelope import File, VirtualSystem
+from virt_ova.ovf.envelope import File
 from virt_ova.ovf.fitting import Change, fitted, misfits
-from virt_ova.ovf.references import disk_files, drive_files, variables_files
+from virt_ova.ovf.references import disk_files, drive_files, is_single, variables_files
 from virt_ova.package.files import PackageFile, hrefs
 from virt_ova.package.package import Package
 from virt_ova.plan.importing import check_import_plan, connections_of, group_name, makes_group
@@ -137,7 +137,7 @@ class PackageImport:
         if makes_group(envelope, self._target.capabilities):
             names = [(turn.system, machine.name) for turn, machine in zip(turns_of(envelope), machines, strict=True)]
             return [self._request(renamed(text, envelope, names), group_name(self.plan), machines)]
-        if len(envelope.content) == 1 and isinstance(envelope.content[0], VirtualSystem):
+        if is_single(envelope):
             return [self._request(text, machines[0].name, machines)]
         return [
             self._request(only_system(text, envelope, turn.system), machine.name, (machine,))

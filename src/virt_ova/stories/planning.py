@@ -13,8 +13,7 @@ from virt_ova.disk.opener import open_delta, open_disk
 from virt_ova.errors import PlanError
 from virt_ova.interrupt import held_back
 from virt_ova.osinfo import known_guests
-from virt_ova.ovf.envelope import VirtualSystem
-from virt_ova.ovf.references import drive_files, variables_files, walk
+from virt_ova.ovf.references import drive_files, systems_of, variables_files
 from virt_ova.package.package import Package, PackageDisk, PackageFile
 from virt_ova.plan.efivars import MAX_BYTES, VariableStore, examine
 from virt_ova.plan.host import HostCapabilities
@@ -49,7 +48,6 @@ def plan_install(
         return make_import_plan(package.envelope, identity=identity, host=host, options=options or InstallOptions())
     with held_back():
         from virt_ova.plan.from_ovf import make_plan  # noqa: PLC0415
-    systems = [each for each in walk(package.envelope.content) if isinstance(each, VirtualSystem)]
     with_variables = variables_files(package.envelope)
     in_drives = drive_files(package.envelope)
     return make_plan(
@@ -65,7 +63,7 @@ def plan_install(
         },
         host=host or HostCapabilities(),
         options=options or InstallOptions(),
-        guests=known_guests(each.os for each in systems),
+        guests=known_guests(each.os for each in systems_of(package.envelope)),
     )
 
 
