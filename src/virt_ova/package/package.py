@@ -17,12 +17,13 @@ from virt_ova.errors import PackageError
 from virt_ova.findings import Finding, Severity
 from virt_ova.ovf.envelope import Envelope
 from virt_ova.package.companions import find_companion, read_capped
-from virt_ova.package.descriptor import Descriptor, describes, is_vmx, read_descriptor
+from virt_ova.package.descriptor import describes, is_vmx, read_descriptor
 from virt_ova.package.disks import PackageDisk, resolve_disk
 from virt_ova.package.extents import told_capacity, with_extents
 from virt_ova.package.files import PackageFile, awaited, resolve_file
 from virt_ova.package.manifest import MAX_MANIFEST_BYTES, Digest, Manifest, parse_manifest
 from virt_ova.package.passing import PassingHashes
+from virt_ova.package.remarks import order_findings, reassured, rest_findings
 from virt_ova.package.verify import (
     UNVERIFIED,
     Appraisal,
@@ -41,7 +42,6 @@ from virt_ova.progress import Monitor, SilentMonitor
 from virt_ova.source.base import Archive, Member, MemberName
 from virt_ova.source.joined import JoinedSource
 from virt_ova.source.opener import PackageSource, open_archive
-from virt_ova.source.tar import CUT
 from virt_ova.text import printable, quoted
 
 if TYPE_CHECKING:
@@ -283,27 +283,9 @@ def _read_package(archive: Archive, locale: str) -> Package:
         envelope=found.envelope,
         locale=locale,
         strings=found.strings,
-        findings=(*archive.findings, *_rest_findings(archive), *_order_findings(archive, found)),
+        findings=(*archive.findings, *rest_findings(archive), *order_findings(archive, found)),
     )
-    return _with_disks(_with_files(_reassured(_with_manifest(package))))
-
-
-def _order_findings(archive: Archive, descriptor: Descriptor) -> tuple[Finding, ...]:
-    if descriptor.is_vmx or archive.kind == "ovf" or next(iter(archive.members)) == descriptor.member.name:
-        return ()
-    message = "the descriptor is not the first member, as DSP0243 asks; some products refuse such an OVA"
-    where = printable(descriptor.member.name)
-    return (Finding(code="PKG_OVF_NOT_FIRST", severity=Severity.WARNING, message=message, where=where),)
-
-
-def _rest_findings(archive: Archive) -> tuple[Finding, ...]:
-    if archive.rest is None or archive.rest.waiting is None:
-        return ()
-    message = (
-        f"only what stands before {quoted(archive.rest.waiting.name)} was read, as the package can be read once only: "
-        "save it to a file to see the rest"
-    )
-    return (Finding(code="PKG_BEGINNING", severity=Severity.INFO, message=message, where=printable(archive.name)),)
+    return _with_disks(_with_files(_with_manifest(package)))
 
 
 def _with_manifest(package: Package) -> Package:
@@ -314,7 +296,7 @@ def _with_manifest(package: Package) -> Package:
     where = printable(member.name)
     data = read_capped(member, MAX_MANIFEST_BYTES, "E_MANIFEST_LIMIT")
     manifest = parse_manifest(data, where=where)
-    findings = package.findings
+    findings = reassured(package.findings, package.archive, manifest)
     if manifest is None:
         message = "the manifest is empty: nothing can be verified"
         findings = (
@@ -322,18 +304,6 @@ def _with_manifest(package: Package) -> Package:
             Finding(code="MANIFEST_EMPTY", severity=Severity.WARNING, message=message, where=where),
         )
     return _with_certificate(replace(package, manifest=manifest, manifest_member=member, findings=findings), data)
-
-
-def _reassured(package: Package) -> Package:
-    """`package` without the fear that members were cut off it, when all that its manifest lists are there."""
-    if package.manifest is None or not package.manifest.entries.keys() <= package.archive.members.keys():
-        return package
-    message = "the tar has no end marker, which VirtualBox leaves out; all that the manifest lists is there"
-    findings = (
-        replace(each, severity=Severity.INFO, message=message) if each.code == CUT else each
-        for each in package.findings
-    )
-    return replace(package, findings=tuple(findings))
 
 
 def _with_certificate(package: Package, signed: bytes) -> Package:
